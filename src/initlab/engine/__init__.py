@@ -1,0 +1,1 @@
+"""Training of small fully-connected networks: a readable reference and compiled kernels."""

@@ -1,0 +1,77 @@
+"""The catalogue of initialisers: distribution, scale rule and documentation, each defined once."""
+
+from __future__ import annotations
+
+import inspect
+
+from initlab._base.catalogue import Catalogue
+from initlab._base.errors import InvalidValueError
+from initlab._base.spec import parse_call
+from initlab.initializers import elementary, orthogonal, variance_scaling
+from initlab.initializers._definition import Distribution, Entry, Initializer, Moments, Scale
+
+catalogue: Catalogue[Entry] = Catalogue(
+    "initializer",
+    {
+        entry.name: entry
+        for entry in (*elementary.ENTRIES, *variance_scaling.ENTRIES, *orthogonal.ENTRIES)
+    },
+    aliases={
+        "gaussian": "normal",
+        "xavier_normal": "glorot_normal",
+        "xavier_uniform": "glorot_uniform",
+        "kaiming_normal": "he_normal",
+        "kaiming_uniform": "he_uniform",
+    },
+)
+
+
+def get(text: str | Initializer) -> Initializer:
+    """Return the initialiser of a name, with arguments where it takes any.
+
+    Parameters
+    ----------
+    text
+        ``"he_normal"``, ``"normal(std=10)"``, ``"normal(10)"``, or an initialiser, which is
+        returned as it is.
+
+    Raises
+    ------
+    UnknownNameError
+        If no initialiser carries the name.
+    InvalidValueError
+        If the text cannot be read, or the arguments do not fit the initialiser; the message lists
+        those that it takes.
+
+    Examples
+    --------
+    >>> get("xavier_normal(gain=1.5)")
+    <initializer glorot_normal(gain=1.5)>
+    >>> get("normal(10)") == get("normal(std=10)")
+    True
+    """
+    if isinstance(text, Initializer):
+        return text
+    call = parse_call(text, "initializer")
+    entry = catalogue[call.name]
+    try:
+        # Outside the call itself, so that a TypeError of ours is not taken for the user's.
+        inspect.signature(entry.make).bind(*call.args, **dict(call.kwargs))
+    except TypeError as error:
+        raise _refusal(text, entry, error) from error
+    try:
+        return entry.make(*call.args, **dict(call.kwargs))
+    except InvalidValueError as error:
+        raise _refusal(text, entry, error) from error
+
+
+def _refusal(text: str, entry: Entry, error: Exception) -> InvalidValueError:
+    return InvalidValueError(f"initializer {text!r}: {error}; accepted: {entry.signature}")
+
+
+def names() -> tuple[str, ...]:
+    """Return the canonical name of every initialiser, in the catalogue's order."""
+    return tuple(catalogue)
+
+
+__all__ = ["Distribution", "Entry", "Initializer", "Moments", "Scale", "catalogue", "get", "names"]

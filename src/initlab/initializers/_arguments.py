@@ -1,0 +1,70 @@
+"""The arguments of an initialiser: checked on the way in, printed on the way out."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import TypeVar
+
+from initlab._base.errors import InvalidValueError
+from initlab._base.spec import Call, Literal
+from initlab.initializers._definition import Initializer, plain
+
+Word = TypeVar("Word", bound=str)
+
+
+def finite(name: str, value: object) -> float:
+    """Return a finite number as a float; -0 becomes 0.
+
+    Raises
+    ------
+    InvalidValueError
+        If the value is none; the message carries the argument's name.
+    """
+    try:
+        if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
+            return float(value) + 0.0
+    except OverflowError:  # an int beyond the largest float
+        pass
+    raise InvalidValueError(f"{name}={value!r} is not a finite number")
+
+
+def positive(name: str, value: object) -> float:
+    """Return a finite number above 0 as a float; raise as :func:`finite` does."""
+    number = finite(name, value)
+    if number <= 0:
+        raise InvalidValueError(f"{name}={value!r} is not above 0")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Return True or False; raise as :func:`finite` does."""
+    if not isinstance(value, bool):
+        raise InvalidValueError(f"{name}={value!r} is neither True nor False")
+    return value
+
+
+def one_of(name: str, value: object, accepted: Sequence[Word]) -> Word:
+    """Return one of the accepted words; raise as :func:`finite` does."""
+    for word in accepted:
+        if word == value:
+            return word
+    raise InvalidValueError(f"{name}={value!r} is not one of {', '.join(map(repr, accepted))}")
+
+
+def spec(make: Callable[..., Initializer], **arguments: float | str) -> str:
+    """Print the call of ``make`` with these arguments; those at their defaults are left out.
+
+    Arguments without a default stand first and unnamed: ``"constant(0.5)"``, ``"normal(std=10)"``.
+    """
+    args: list[Literal] = []
+    kwargs: list[tuple[str, Literal]] = []
+    for name, parameter in inspect.signature(make).parameters.items():
+        value = arguments[name]
+        if parameter.default is parameter.empty:
+            args.append(plain(value))
+        elif value != parameter.default:
+            kwargs.append((name, plain(value)))
+    return str(Call(make.__name__, tuple(args), tuple(kwargs)))
