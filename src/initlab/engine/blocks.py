@@ -149,11 +149,11 @@ def activate(e: Emitter, _unused: Any, panel: Any, *indices: Any) -> None:
 
 
 def _store_sums(e: Emitter, sums: Sequence[Sum], target: Any, offsets: Sequence[Any]) -> None:
+    """Add up each running sum over its lanes, and store it at its offset."""
     for first in range(0, len(sums), e.lanes):
-        group = [total.get() for total in sums[first : first + e.lanes]]
-        added = e.add_up_lanes(group)
-        for lane in range(len(group)):
-            e.store_lane(added, lane, target, offsets[first + lane])
+        added = e.add_up_lanes([total.get() for total in sums[first : first + e.lanes]])
+        for lane, offset in enumerate(offsets[first : first + e.lanes]):
+            e.store_lane(added, lane, target, offset)
 
 
 @_block
@@ -165,53 +165,47 @@ def weight_gradients(e: Emitter, gradients: Any, panel: Any, *indices: Any) -> N
     """
     gradient_at, row_stride, delta_at, in_at, tile_stride, tiles, rows, columns = indices
     most_rows, most_columns = e.most_gradients
+
+    def emit(height: int, width: int) -> None:
+        sums = e.sums(height * width)
+        with e.loop(tiles) as tile:
+            shift = e.times(tile, tile_stride)
+            for v in range(VECTORS):
+                deltas = e.load_rows(panel, e.at(delta_at, shift, v * e.lanes), height)
+                values = e.load_rows(panel, e.at(in_at, shift, v * e.lanes), width)
+                pairs = [(d, a) for d in deltas for a in values]
+                for total, (d, a) in zip(sums, pairs, strict=True):
+                    total.set(d.fma(a, total.get()))
+        starts = [e.at(gradient_at, e.times(row_stride, j)) for j in range(height)]
+        offsets = [e.at(start, i) for start in starts for i in range(width)]
+        _store_sums(e, sums, gradients, offsets)
+
     with e.cases(rows, most_rows) as heights:
         for height in heights:
             with e.cases(columns, most_columns) as widths:
                 for width in widths:
-                    sums = e.sums(height * width)
-                    with e.loop(tiles) as tile:
-                        shift = e.times(tile, tile_stride)
-                        for v in range(VECTORS):
-                            deltas, values = (
-                                [
-                                    e.load(panel, e.at(at, shift, j * e.tile + v * e.lanes))
-                                    for j in range(count)
-                                ]
-                                for at, count in ((delta_at, height), (in_at, width))
-                            )
-                            pairs = [(d, a) for d in deltas for a in values]
-                            for total, (d, a) in zip(sums, pairs, strict=True):
-                                total.set(d.fma(a, total.get()))
-                    offsets = [
-                        e.at(gradient_at, e.times(row_stride, j), i)
-                        for j in range(height)
-                        for i in range(width)
-                    ]
-                    _store_sums(e, sums, gradients, offsets)
+                    emit(height, width)
 
 
 @_block
 def bias_gradients(e: Emitter, gradients: Any, panel: Any, *indices: Any) -> None:
     """Sum ``rows`` rows of δ over the samples.
 
-    Indices: gradient_at, row_stride, delta_at, tile_stride, tiles, rows (at most
-    of the first of ``Emitter.most_gradients``).
+    Indices: gradient_at, row_stride, delta_at, tile_stride, tiles, rows (at most the first of
+    ``Emitter.most_gradients``).
     """
     gradient_at, row_stride, delta_at, tile_stride, tiles, rows = indices
-    with e.cases(rows, e.most_gradients[0]) as sizes:
-        for size in sizes:
-            sums = e.sums(size)
+    with e.cases(rows, e.most_gradients[0]) as heights:
+        for height in heights:
+            sums = e.sums(height)
             with e.loop(tiles) as tile:
-                start = e.at(delta_at, e.times(tile, tile_stride))
-                for j, total in enumerate(sums):
-                    for v in range(VECTORS):
-                        total.set(
-                            total.get() + e.load(panel, e.at(start, j * e.tile + v * e.lanes))
-                        )
-            _store_sums(
-                e, sums, gradients, [e.at(gradient_at, e.times(row_stride, j)) for j in range(size)]
-            )
+                shift = e.times(tile, tile_stride)
+                for v in range(VECTORS):
+                    deltas = e.load_rows(panel, e.at(delta_at, shift, v * e.lanes), height)
+                    for total, delta in zip(sums, deltas, strict=True):
+                        total.set(total.get() + delta)
+            starts = [e.at(gradient_at, e.times(row_stride, j)) for j in range(height)]
+            _store_sums(e, sums, gradients, starts)
 
 
 def _each_output(

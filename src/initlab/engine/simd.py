@@ -158,6 +158,10 @@ class Emitter:
         source = self.builder.bitcast(address, self.type.as_pointer())
         return Vector(self.builder, self.builder.load(source, align=self.item_bytes))
 
+    def load_rows(self, pointer: Any, offset: Any, count: int) -> list[Vector]:
+        """Load the vectors at the same place of ``count`` rows of a tile."""
+        return [self.load(pointer, self.at(offset, j * self.tile)) for j in range(count)]
+
     def store(self, vector: Vector, pointer: Any, offset: Any) -> None:
         """Store a vector at an offset in elements."""
         address = self.builder.gep(pointer, [offset])
