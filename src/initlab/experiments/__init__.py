@@ -1,0 +1,30 @@
+"""Experiments: plan jobs, run them, tell what happened, summarise over seeds."""
+
+from __future__ import annotations
+
+from initlab.experiments.plan import Experiment, Job
+from initlab.experiments.records import (
+    Evidence,
+    Interval,
+    LayerEvidence,
+    RunRecord,
+    StartSummary,
+)
+from initlab.experiments.results import Results, execute
+from initlab.experiments.run import Progress, Runs
+from initlab.experiments.summary import summarise
+
+__all__ = [
+    "Evidence",
+    "Experiment",
+    "Interval",
+    "Job",
+    "LayerEvidence",
+    "Progress",
+    "Results",
+    "RunRecord",
+    "Runs",
+    "StartSummary",
+    "execute",
+    "summarise",
+]

@@ -1,0 +1,1 @@
+"""Where chunks of jobs run. An executor knows only "run this chunk"."""

@@ -1,0 +1,67 @@
+"""Starting weights: the published ones, and paired ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from initlab.engine.network import Network
+from initlab.experiments import starts
+from initlab.experiments.plan import Experiment, Job
+
+PUBLISHED = Experiment(draw="published")
+SEEDED = Experiment(draw="seeded")
+
+
+def test_the_published_he_weights():
+    first, second = starts.draw(Job(PUBLISHED, "he_normal", 3), Network((2, 4, 1)))
+    expected = [
+        [1.78862847, 0.43650985],
+        [0.09649747, -1.8634927],
+        [-0.2773882, -0.35475898],
+        [-0.08274148, -0.62700068],
+    ]
+    assert_allclose(first.weight, expected, atol=5e-9)
+    assert_allclose(second.weight, [[-0.03098412, -0.33744411, -0.92904268, 0.62552248]], atol=5e-9)
+    assert_array_equal(first.bias, np.zeros(4))
+
+
+def test_the_published_large_weights():
+    first, second = starts.draw(Job(PUBLISHED, "normal(std=10)", 3), Network((3, 2, 1)))
+    expected = [[17.88628473, 4.36509851, 0.96497468], [-18.63492703, -2.77388203, -3.54758979]]
+    assert_allclose(first.weight, expected, atol=5e-9)
+    assert_allclose(second.weight, [[-0.82741481, -6.27000677]], atol=5e-9)
+
+
+def test_seeded_starts_are_paired_across_initializers():
+    network = Network((3, 6, 6, 1))
+    he, large = (starts.draw(Job(SEEDED, init, 8), network) for init in ("he_normal", "normal(10)"))
+    for ours, theirs, (_, fan_in) in zip(he, large, network.shapes, strict=True):
+        assert_allclose(ours.weight / np.sqrt(2 / fan_in), theirs.weight / 10)
+
+
+def test_seeds_layers_and_batches_have_streams_of_their_own():
+    network = Network((5, 5, 5, 1))
+    one = starts.draw(Job(SEEDED, "normal", 0), network)
+    other = starts.draw(Job(SEEDED, "normal", 1), network)
+    assert not np.isclose(one[0].weight, one[1].weight).any()
+    assert not np.isclose(one[0].weight, other[0].weight).any()
+    keys = [starts.batch_key(seed) for seed in range(100)]
+    assert len(set(keys)) == 100
+    assert all(0 <= key < 2**64 for key in keys)
+    assert max(keys) > 2**60
+
+
+def test_a_layers_draw_does_not_depend_on_the_layers_before_it():
+    wide = starts.draw(Job(SEEDED, "normal", 4), Network((50, 7, 3)))
+    narrow = starts.draw(Job(SEEDED, "normal", 4), Network((2, 7, 3)))
+    assert_array_equal(wide[1].weight, narrow[1].weight)
+
+
+def test_stacking_puts_replicas_first():
+    network = Network((2, 4, 1))
+    drawn = [starts.draw(Job(SEEDED, "normal", seed), network) for seed in range(3)]
+    stacked = starts.stack(drawn)
+    assert [layer.weight.shape for layer in stacked] == [(3, 4, 2), (3, 1, 4)]
+    assert_array_equal(stacked[1].weight[2], drawn[2][1].weight)
+    assert stacked[0].bias.shape == (3, 4)
