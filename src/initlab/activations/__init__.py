@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable
+from functools import cache
 
 from initlab._base.catalogue import Catalogue
 from initlab._base.errors import InvalidValueError
@@ -59,8 +60,11 @@ def get(name: str | Activation) -> Activation:
     >>> get("leaky_relu(0.2)")([-1.0, 2.0])
     array([-0.2,  2. ])
     """
-    if isinstance(name, Activation):
-        return name
+    return name if isinstance(name, Activation) else _parsed(name)
+
+
+@cache  # names are looked up at every step of the reference engine
+def _parsed(name: str) -> Activation:
     call = parse_call(name, "activation")
     make = catalogue[call.name]
     arguments = [_finite(value, name) for value in call.args]

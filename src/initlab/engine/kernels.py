@@ -294,32 +294,46 @@ def _binary_costs(z, y):
 
 
 @_inlined
-def _batch_costs(problem, work, at, count):
-    """Sum the careful and the course's cost of the first ``count`` samples of the panel."""
+def _sample_costs(problem, work, logit, target):
+    """Return the careful and the course's cost of the sample at two places of the panels."""
     tile, outputs, panel, targets = problem.tile, problem.sizes[-1], work.panel, work.target_panel
     careful, course = 0.0, 0.0
-    for i in range(count):
-        logit = i // tile * problem.stride + at + i % tile
-        target = i // tile * (outputs + 1) * tile + i % tile
-        if problem.loss == BINARY_CROSS_ENTROPY:
-            costs = _binary_costs(np.float64(panel[logit]), np.float64(targets[target]))
-            careful += costs[0]
-            course += costs[1]
-        elif problem.loss == CROSS_ENTROPY:
-            largest = np.float64(panel[logit])
-            for output in range(1, outputs):
-                largest = max(largest, np.float64(panel[logit + output * tile]))
-            total, right = 0.0, 0.0
-            for output in range(outputs):
-                z = np.float64(panel[logit + output * tile])
-                total += np.exp(z - largest)
-                right += z * targets[target + output * tile]
-            careful += largest + np.log(total) - right
-        else:
-            for output in range(outputs):
-                y = np.float64(targets[target + output * tile])
-                error = np.float64(panel[logit + output * tile]) - y
-                careful += error * error / outputs
+    if problem.loss == BINARY_CROSS_ENTROPY:
+        costs = _binary_costs(np.float64(panel[logit]), np.float64(targets[target]))
+        careful, course = costs[0], costs[1]
+    elif problem.loss == CROSS_ENTROPY:
+        largest = np.float64(panel[logit])
+        for output in range(1, outputs):
+            largest = max(largest, np.float64(panel[logit + output * tile]))
+        total, right = 0.0, 0.0
+        for output in range(outputs):
+            z = np.float64(panel[logit + output * tile])
+            total += np.exp(z - largest)
+            right += z * targets[target + output * tile]
+        careful = largest + np.log(total) - right
+    else:
+        for output in range(outputs):
+            y = np.float64(targets[target + output * tile])
+            error = np.float64(panel[logit + output * tile]) - y
+            careful += error * error / outputs
+    return careful, course
+
+
+@_inlined
+def _batch_costs(problem, work, at, count):
+    """Sum both costs of the first ``count`` samples; by tiles, as rounding grows with the terms."""
+    tile = problem.tile
+    careful, course = 0.0, 0.0
+    for t in range((count + tile - 1) // tile):
+        tile_careful, tile_course = 0.0, 0.0
+        for lane in range(min(tile, count - t * tile)):
+            logit = t * problem.stride + at + lane
+            target = t * (problem.sizes[-1] + 1) * tile + lane
+            costs = _sample_costs(problem, work, logit, target)
+            tile_careful += costs[0]
+            tile_course += costs[1]
+        careful += tile_careful
+        course += tile_course
     return careful, course
 
 

@@ -1,0 +1,243 @@
+"""``initlab compare``: train from several starts, and see what each does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from initlab._base.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from initlab.report.comparison import Comparison
+
+DEFAULT_FOLDER = Path("initlab-report")
+
+_WIDTH = 100  # columns, where the terminal does not have fewer
+
+EXAMPLES = """
+Examples:
+
+- initlab compare
+- initlab compare zeros "normal(std=10)" he_normal glorot_uniform orthogonal --seeds 50
+- initlab compare --data moons --hidden 32,32,32 --activation tanh --optimizer adam --lr 1e-3
+- initlab compare --data my.csv --target label --out results
+"""
+
+_DATA, _TRAINING, _RUNS, _OUTPUT = "Data", "Network and training", "Runs", "Output"
+
+
+def compare(  # noqa: PLR0913 - one parameter an option
+    inits: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help='Starts, such as he_normal or "normal(std=10)". '
+            'Default: zeros "normal(std=10)" he_normal.',
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    data: Annotated[
+        str,
+        typer.Option(
+            help='circles, moons, spirals, blobs, xor, digits, "circles(n=500, noise=0.1)", '
+            "or a .csv or .npz file.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "circles",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column of the file to predict.", rich_help_panel=_DATA),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="classification or regression, where the file leaves it open.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    hidden: Annotated[
+        str,
+        typer.Option(
+            help='Units per hidden layer, "none" for a linear model.', rich_help_panel=_TRAINING
+        ),
+    ] = "10,5",
+    activation: Annotated[
+        str, typer.Option(help="Of the hidden layers.", rich_help_panel=_TRAINING)
+    ] = "relu",
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="binary_cross_entropy, cross_entropy or squared_error. Default: by the data.",
+            show_default=False,
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="sgd, momentum or adam.", rich_help_panel=_TRAINING)
+    ] = "sgd",
+    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TRAINING)] = 0.01,
+    momentum: Annotated[
+        float, typer.Option(help="Of the optimizer momentum.", rich_help_panel=_TRAINING)
+    ] = 0.9,
+    steps: Annotated[int, typer.Option(help="Updates.", rich_help_panel=_TRAINING)] = 15_000,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Samples per step. Default: all.", show_default=False, rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float64 or float32.", rich_help_panel=_TRAINING)
+    ] = "float64",
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="How many seeds (50), or which (3,7). "
+            "Default: the published exercise's seed and random stream.",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Runs at once. Default: one a processor.",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="careful, or course (-log(a), inf where the output saturates). "
+            "Default: course for the published exercise.",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    record_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps between recorded costs. Default: about a fifteenth.",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    target_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="Final cost that counts as converged. "
+            "Default: a quarter of the best constant prediction's.",
+            show_default=False,
+            rich_help_panel=_RUNS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help=f"Folder for the report. Default: {DEFAULT_FOLDER}; with --json: none.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> int:
+    """Train the same network from several starts, and see what each does.
+
+    Without options: the course exercise, 2-10-5-1 on two circles, from zeros, large random weights
+    and He's rule, as published.
+    """
+    numbers, sizes = _seeds(seeds), _hidden(hidden)
+    folder = out or (None if json else DEFAULT_FOLDER)
+    # Imported here, so that --help and a mistyped option answer at once.
+    from initlab.cli.progress import RunProgress  # noqa: PLC0415
+    from initlab.report import comparison as report  # noqa: PLC0415
+
+    if folder is not None:
+        report.check_folder(folder)
+    with RunProgress() as progress:
+        result = report.compare(
+            inits or None,
+            data=data,
+            target=target,
+            task=task,
+            seeds=numbers,
+            hidden=sizes,
+            activation=activation,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=lr,
+            momentum=momentum,
+            steps=steps,
+            batch_size=batch,
+            precision=precision,
+            cost=cost,
+            record_every=record_every,
+            target_cost=target_cost,
+            jobs=jobs,
+            progress=progress,
+        )
+    return _present(result, folder, json=json)
+
+
+def _present(result: Comparison, folder: Path | None, *, json: bool) -> int:
+    """Print and save what there is; returns the exit status."""
+    interrupted = result.results.interrupted
+    page = result.save(folder) if folder is not None and result.runs else None
+    if json:
+        typer.echo(result.to_json())
+    else:
+        _print_tables(result)
+        if page is not None:
+            typer.echo(f"\nReport: {page}")
+    if interrupted:
+        typer.echo(f"initlab: interrupted after {len(result.runs)} finished runs", err=True)
+    return 130 if interrupted else 0
+
+
+def _print_tables(result: Comparison) -> None:
+    from rich.console import Console  # noqa: PLC0415 - see compare()
+
+    from initlab.report.tables import CostTable, HappenedTable, SummaryTable  # noqa: PLC0415
+
+    if not result.runs:
+        return
+    console = Console(highlight=False)
+    console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
+    for table in (CostTable, SummaryTable, HappenedTable):
+        console.print(table(result.results))
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    """Read ``50`` as a number of seeds, ``3,7`` as the seeds themselves."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise InvalidValueError(
+            f"--seeds {text!r}; accepted: a number of seeds such as 50, or seeds such as 3,7"
+        )
+    return numbers if "," in text else numbers[0]
+
+
+def _hidden(text: str) -> tuple[int, ...]:
+    """Read ``32,32`` as sizes, ``none`` as no hidden layer."""
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidValueError(
+            f"--hidden {text!r}; accepted: sizes such as 10,5, or none for a linear model"
+        ) from None
