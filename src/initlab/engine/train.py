@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from initlab.engine import reference
 from initlab.engine.control import Control
 from initlab.engine.network import Array, Layer, Network, pack, unpack
 from initlab.engine.recipe import LOSSES, OPTIMIZERS, Recipe, Trajectory
+
+if TYPE_CHECKING:
+    from initlab.engine.kernels import Outcome, Problem, Workspace
+    from initlab.engine.simd import Kernel
 
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector
 _SPACING = 1 << 16  # bytes between the memory of two threads; closer, and they slow each other down
@@ -173,20 +177,59 @@ def _train_fast(
 ) -> Trajectory:
     """Run the compiled kernel on packed starts ``(replicas, parameters)``."""
     # Imported here: these bring Numba's compiler, which commands that do not train can spare.
+    import numba as nb  # noqa: PLC0415
+
     from initlab.engine import kernels  # noqa: PLC0415
-    from initlab.engine.simd import Kernel, block_limits  # noqa: PLC0415
+    from initlab.engine.simd import Kernel  # noqa: PLC0415
+
+    kernel = Kernel(network.activation, vector_bytes)
+    problem, work = _set_up(network, recipe, kernel, inputs, targets)
+    outcomes = _outcomes(recipe, starts.shape, control)
+    final = np.empty(starts.shape, dtype=work.parameters.dtype)
+    seconds = np.zeros(len(starts))
+    # Compiled before the clock starts; a kernel that is there already is taken as it is.
+    first = (kernel, problem, work, _of_replica(outcomes, 0))
+    kernels.train.compile(tuple(nb.typeof(argument) for argument in first))
+    for i, key in enumerate(keys):
+        started = time.perf_counter()
+        work.parameters[:] = starts[i]
+        work.first[:] = 0
+        work.second[:] = 0
+        this = problem._replace(key=np.uint64(key))
+        kernels.train(kernel, this, work, _of_replica(outcomes, i))
+        final[i] = work.parameters
+        seconds[i] = time.perf_counter() - started
+    return Trajectory(
+        steps=problem.record_steps,
+        cost=outcomes.cost,
+        course_cost=outcomes.course_cost if recipe.loss == "binary_cross_entropy" else None,
+        final_cost=outcomes.final_cost[:, 0],
+        layers=unpack(network, final),
+        snapshots=outcomes.snapshots,
+        seconds=seconds,
+        steps_done=outcomes.steps_done[:, 0],
+    )
+
+
+def _set_up(
+    network: Network, recipe: Recipe, kernel: Kernel, inputs: Array, targets: Array
+) -> tuple[Problem, Workspace]:
+    """Put the problem in the kernel's terms, and allocate the memory of one replica."""
+    from initlab.engine.kernels import Problem, Workspace  # noqa: PLC0415 - see _train_fast
+    from initlab.engine.simd import block_limits  # noqa: PLC0415
 
     dtype = np.dtype(recipe.precision)
-    kernel = Kernel(network.activation, vector_bytes)
-    replicas, count = starts.shape
-    samples = inputs.shape[1]
+    samples, units = inputs.shape[1], sum(network.sizes)
     batch = min(recipe.batch_size or samples, samples)
-    records, snapshots = len(recipe.record_steps), len(recipe.snapshot_steps)
     tile = kernel.tile(dtype)
     tiles = -(-batch // tile)
-    work = _workspace(network, recipe, kernel, tiles, samples)
+    rows = units + (sum(network.sizes[1:-1]) if kernel.keeps_slopes else 0)
+    count = network.parameter_count
+    moments = {"sgd": (0, 0), "momentum": (count, 0), "adam": (count, count)}[recipe.optimizer]
+    lengths = [count, count, *moments, tiles * rows * tile, tiles * (network.sizes[-1] + 1) * tile]
+    arena = _Arena(sum(lengths), len(lengths), dtype)
     first_rate = recipe.beta1 if recipe.optimizer == "adam" else recipe.momentum
-    problem = kernels.Problem(
+    problem = Problem(
         sizes=np.array(network.sizes, dtype=np.int64),
         inputs=np.ascontiguousarray(inputs.T, dtype=dtype),
         targets=np.ascontiguousarray(targets.T, dtype=dtype),
@@ -201,54 +244,30 @@ def _train_fast(
         limits=block_limits(kernel),
         tile=tile,
         tiles=tiles,
-        stride=work.panel.size // tiles,
-        slopes=(sum(network.sizes) - network.sizes[0]) * tile if kernel.keeps_slopes else 0,
+        stride=rows * tile,
+        slopes=(units - network.sizes[0]) * tile if kernel.keeps_slopes else 0,
     )
-    cost = np.full((replicas, records), np.nan)
-    course_cost = np.full((replicas, records), np.nan)
-    final_cost = np.full(replicas, np.nan)
-    kept = np.full((replicas, snapshots, count), np.nan, dtype=dtype)
-    final = np.empty((replicas, count), dtype=dtype)
-    steps_done = np.zeros(replicas, dtype=np.int64)
-    seconds = np.zeros(replicas)
-    for i in range(replicas):
-        started = time.perf_counter()
-        work.parameters[:] = starts[i]
-        work.first[:] = 0
-        work.second[:] = 0
-        outcome = kernels.Outcome(
-            cost[i],
-            course_cost[i],
-            final_cost[i : i + 1],
-            kept[i],
-            steps_done[i : i + 1],
-            control.steps,
-            control.flag,
-        )
-        kernels.train(kernel, problem._replace(key=np.uint64(keys[i])), work, outcome)
-        final[i] = work.parameters
-        seconds[i] = time.perf_counter() - started
-    return Trajectory(
-        steps=problem.record_steps,
-        cost=cost,
-        course_cost=course_cost if recipe.loss == "binary_cross_entropy" else None,
-        final_cost=final_cost,
-        layers=unpack(network, final),
-        snapshots=kept,
-        seconds=seconds,
-        steps_done=steps_done,
+    return problem, Workspace(*map(arena.take, lengths), order=np.arange(samples))
+
+
+def _outcomes(recipe: Recipe, shape: tuple[int, ...], control: Control) -> Outcome:
+    """Make room for what is kept of ``(replicas, parameters)``; nan where nothing is written."""
+    from initlab.engine.kernels import Outcome  # noqa: PLC0415 - see _train_fast
+
+    replicas, count = shape
+    records, snapshots = len(recipe.record_steps), len(recipe.snapshot_steps)
+    return Outcome(
+        cost=np.full((replicas, records), np.nan),
+        course_cost=np.full((replicas, records), np.nan),
+        final_cost=np.full((replicas, 1), np.nan),
+        snapshots=np.full((replicas, snapshots, count), np.nan, dtype=recipe.precision),
+        steps_done=np.zeros((replicas, 1), dtype=np.int64),
+        counter=control.steps,
+        stop=control.flag,
     )
 
 
-def _workspace(network: Network, recipe: Recipe, kernel: Any, tiles: int, samples: int) -> Any:
-    """Allocate the memory of one replica."""
-    from initlab.engine.kernels import Workspace  # noqa: PLC0415 - see _train_fast
-
-    dtype = np.dtype(recipe.precision)
-    tile = kernel.tile(dtype)
-    rows = sum(network.sizes) + (sum(network.sizes[1:-1]) if kernel.keeps_slopes else 0)
-    count = network.parameter_count
-    moments = {"sgd": (0, 0), "momentum": (count, 0), "adam": (count, count)}[recipe.optimizer]
-    lengths = [count, count, *moments, tiles * rows * tile, tiles * (network.sizes[-1] + 1) * tile]
-    arena = _Arena(sum(lengths), len(lengths), dtype)
-    return Workspace(*map(arena.take, lengths), order=np.arange(samples))
+def _of_replica(outcomes: Outcome, replica: int) -> Outcome:
+    """Return the room of one replica; counter and flag are shared."""
+    kept = ("cost", "course_cost", "final_cost", "snapshots", "steps_done")
+    return outcomes._replace(**{name: getattr(outcomes, name)[replica] for name in kept})
