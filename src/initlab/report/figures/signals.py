@@ -1,0 +1,210 @@
+"""How far activations and gradients spread through the layers, before and after training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from initlab.experiments import Results
+from initlab.report.figures import style
+from initlab.report.spread import Floats, Spread, by_start, spread
+
+Quantity = Literal["activation_std", "gradient_std"]
+Moment = Literal["start", "end"]
+
+_ROWS: tuple[tuple[Quantity, str], ...] = (
+    ("activation_std", "activation std"),
+    ("gradient_std", "gradient std"),
+)
+_COLUMNS: tuple[tuple[Moment, str], ...] = (
+    ("start", "at the start"),
+    ("end", "after training"),
+)
+_FARTHEST = 280  # decades from 1
+
+
+@dataclass(frozen=True)
+class SignalCurve:
+    """One quantity of one start through the layers, at one moment.
+
+    Attributes
+    ----------
+    init, quantity, moment
+        Which.
+    layers
+        ``(layers,)``, counted from 1.
+    values
+        Over seeds; see :class:`initlab.experiments.records.LayerEvidence`.
+    """
+
+    init: str
+    quantity: Quantity
+    moment: Moment
+    layers: NDArray[np.int64]
+    values: Spread
+
+
+class Scale(NamedTuple):
+    """A logarithmic axis from ``low`` to ``high`` with baselines beyond its ends.
+
+    Attributes
+    ----------
+    low, high
+        Whole decades around every positive value.
+    zero, beyond
+        Where exact zeros, and where values that are not finite are drawn.
+    labels
+        What the two baselines are called; empty where nothing lies on one.
+    """
+
+    low: float
+    high: float
+    zero: float
+    beyond: float
+    labels: tuple[str, str]
+
+    @property
+    def baselines(self) -> list[tuple[float, str]]:
+        """Place and name of each baseline that is in use."""
+        return [
+            (at, label)
+            for at, label in zip((self.zero, self.beyond), self.labels, strict=True)
+            if label
+        ]
+
+
+class SignalDisplay:
+    """Spread of activations and gradients per layer, at the start and after training.
+
+    The median over seeds with its interquartile band, on logarithmic axes. Exact zeros lie on a
+    baseline marked "0" below the scale, ``inf`` and ``nan`` on one marked so above it.
+
+    Parameters
+    ----------
+    curves
+        For each start four: two quantities at two moments.
+
+    Attributes
+    ----------
+    axes_
+        ``(quantity, moment)`` to axes, for the quantities ``"activation_std"`` and
+        ``"gradient_std"`` and the moments ``"start"`` and ``"end"``.
+    figure_
+        The figure.
+    """
+
+    def __init__(self, curves: Sequence[SignalCurve]) -> None:
+        self.curves = tuple(curves)
+        self.inits = tuple(dict.fromkeys(curve.init for curve in curves))
+
+    @classmethod
+    def from_results(cls, results: Results) -> SignalDisplay:
+        """Take the evidence from finished runs."""
+        curves: list[SignalCurve] = []
+        for init, runs in by_start(results.runs).items():
+            for quantity, _ in _ROWS:
+                for moment, _ in _COLUMNS:
+                    entries = [getattr(run.evidence, moment) for run in runs]
+                    values = [[getattr(layer, quantity) for layer in layers] for layers in entries]
+                    layers = np.array([layer.layer for layer in entries[0]])
+                    curves.append(SignalCurve(init, quantity, moment, layers, spread(values)))
+        return cls(curves)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in inches that hold the legend."""
+        return 9.2, max(5.4, style.legend_height(self.inits))
+
+    def plot(self, figure: Figure | None = None) -> SignalDisplay:
+        """Draw into ``figure``, or into a new pyplot figure; nothing is shown or saved."""
+        self.figure_ = style.interactive(self.size) if figure is None else figure
+        axes = self.figure_.subplots(2, 2, sharex=True, sharey="row", squeeze=False)
+        self.axes_: dict[tuple[Quantity, Moment], Axes] = {}
+        for (quantity, name), row in zip(_ROWS, axes, strict=True):
+            scale = signal_scale([c.values for c in self.curves if c.quantity == quantity])
+            for (moment, when), ax in zip(_COLUMNS, row, strict=True):
+                self.axes_[quantity, moment] = ax
+                self._draw(ax, quantity, moment, scale)
+                ax.set_title(f"{name} {when}", fontsize=10, color=style.INK)
+        for ax in axes[1]:
+            ax.set_xlabel("layer (the last: output)", color=style.INK)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        right = style.legend_beside(self.figure_, handles, labels)
+        style.place(self.figure_, 0.7, 0.55, right + 0.1, 0.65)
+        self.figure_.subplots_adjust(wspace=0.08, hspace=0.28)
+        several = max((curve.values.seeds for curve in self.curves), default=1)
+        over = f": median of {several} seeds, band between the quartiles" if several > 1 else ""
+        style.heading(self.figure_, f"Signals through the layers{over}")
+        return self
+
+    def figure(self) -> Figure:
+        """Draw on a new figure that pyplot knows nothing of."""
+        figure = style.blank(self.size)
+        self.plot(figure)
+        return figure
+
+    def _draw(self, ax: Axes, quantity: Quantity, moment: Moment, scale: Scale) -> None:
+        ax.set_yscale("log")
+        for curve in self.curves:
+            if (curve.quantity, curve.moment) == (quantity, moment):
+                _line(ax, style.look(self.inits.index(curve.init)), curve, scale)
+        style.dress(ax)
+        ticks = [*style.log_ticks(scale.low, scale.high), *scale.baselines]
+        ax.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
+        ax.yaxis.minorticks_off()
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        ax.set_xlim(0.8, max(curve.layers[-1] for curve in self.curves) + 0.2)
+        room = (scale.high / scale.low) ** 0.06
+        ends = [scale.low, scale.high, *(at for at, _ in scale.baselines)]
+        ax.set_ylim(min(ends) / room, max(ends) * room)
+        for at, _ in scale.baselines:
+            ax.axhline(at, color=style.MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
+
+
+def signal_scale(values: Sequence[Spread]) -> Scale:
+    """Choose whole decades around all positive values, and the baselines that are needed."""
+    edges = np.concatenate([edge for v in values for edge in (v.low, v.median, v.high)])
+    logs = np.log10(edges[np.isfinite(edges) & (edges > 0)])
+    # Doubles end at 1e308: what is smaller or larger than this is drawn at the end of the scale.
+    low, high = -1, 0
+    if logs.size:
+        low = min(max(math.floor(logs.min()), -_FARTHEST), _FARTHEST - 1)
+        high = min(max(math.ceil(logs.max()), low + 1), _FARTHEST)
+    gap = min(max(0.4, 0.1 * (high - low)), 10)
+    names = [
+        name
+        for name, present in (("inf", np.isinf(edges).any()), ("nan", np.isnan(edges).any()))
+        if present
+    ]
+    return Scale(
+        10.0**low,
+        10.0**high,
+        10.0 ** (low - gap),
+        10.0 ** (high + gap),
+        ("0" if (edges == 0).any() else "", "/".join(names)),
+    )
+
+
+def on_scale(values: Floats, scale: Scale) -> Floats:
+    """Move exact zeros and what is not finite to their baselines."""
+    inside = np.clip(values, scale.low, scale.high)
+    return np.where(values == 0, scale.zero, np.where(np.isfinite(values), inside, scale.beyond))
+
+
+def _line(ax: Axes, look: style.Look, curve: SignalCurve, scale: Scale) -> None:
+    low, median, high = (
+        on_scale(edge, scale) for edge in (curve.values.low, curve.values.median, curve.values.high)
+    )
+    if curve.values.seeds > 1:
+        ax.fill_between(curve.layers, low, high, color=look.colour, alpha=0.13, linewidth=0)
+    drawn: dict[str, Any] = look.line()
+    drawn["markevery"] = max(1, len(curve.layers) // 10)
+    ax.plot(curve.layers, median, label=curve.init, **drawn)
