@@ -34,7 +34,7 @@ from initlab.engine import losses, reference
 from initlab.engine.network import Array, Layer, Network
 from initlab.engine.recipe import Recipe
 from initlab.engine.train import train
-from initlab.report.figures import draw_boundary
+from initlab.report.figures import draw_boundary, draw_points
 
 __all__ = [
     "backward_propagation",
@@ -71,7 +71,7 @@ def load_dataset() -> tuple[Array, NDArray[np.int64], Array, NDArray[np.int64]]:
     """
     circles = data.load("circles")
     train_y, test_y = (np.asarray(y, np.int64) for y in (circles.train_y, circles.test_y))
-    _pyplot().scatter(*circles.train_x.T, c=train_y, s=40, cmap="Spectral")
+    draw_points(_pyplot().gca(), circles.train_x, train_y)
     return circles.train_x.T, train_y[None, :], circles.test_x.T, test_y[None, :]
 
 

@@ -53,10 +53,10 @@ def test_the_data_are_drawn_into_the_current_axes() -> None:
     figure, (_, axes) = plt.subplots(1, 2)
     train_x, train_y, *_ = course.load_dataset()
     assert plt.gcf() is figure
-    (points,) = axes.collections
-    np.testing.assert_array_equal(points.get_offsets(), train_x.T)
-    np.testing.assert_array_equal(points.get_array(), train_y[0])
-    assert points.get_sizes() == 40
+    for label, points in enumerate(axes.collections):  # each class in a colour of its own
+        np.testing.assert_array_equal(points.get_offsets(), train_x.T[train_y[0] == label])
+    colours = [tuple(points.get_facecolor()[0]) for points in axes.collections]
+    assert len(set(colours)) == 2
 
 
 def test_sigmoid_and_relu_take_numbers_and_arrays() -> None:

@@ -49,18 +49,15 @@ def test_points_lie_on_top_in_the_colour_of_their_region():
     x = np.array([[-2.0, 0.0], [2.0, 0.0], [2.5, 0.0]])
     draw_boundary(ax, sign_of_sum, x, np.array([0, 1, 1]))
     (image,) = ax.images
-    assert [line.get_xdata().tolist() for line in ax.lines] == [[-2.0], [2.0, 2.5]]
-    for label, line in enumerate(ax.lines):
-        strong = np.array(matplotlib_rgb(line.get_color()))
+    offsets = [points.get_offsets().tolist() for points in ax.collections]
+    assert offsets == [x[:1].tolist(), x[1:].tolist()]
+    for label, points in enumerate(ax.collections):
+        strong = points.get_facecolor()[0, :3]
         pale = np.array(image.to_rgba(np.array([label]))[0, :3])
-        assert line.zorder > image.zorder
+        assert points.zorder > image.zorder
         # The pale colour is a mix of white and the strong one.
         np.testing.assert_allclose((1 - pale) / (1 - strong), (1 - pale[0]) / (1 - strong[0]))
     assert ax.get_aspect() == 1
-
-
-def matplotlib_rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 def test_a_point_without_a_prediction_is_grey():

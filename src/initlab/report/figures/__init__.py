@@ -10,10 +10,17 @@ from initlab.experiments import Results
 from initlab.report.figures import style
 from initlab.report.figures.boundaries import BoundaryDisplay
 from initlab.report.figures.costs import CostDisplay
-from initlab.report.figures.panels import draw_boundary
+from initlab.report.figures.panels import draw_boundary, draw_points
 from initlab.report.figures.signals import SignalDisplay
 
-__all__ = ["BoundaryDisplay", "CostDisplay", "SignalDisplay", "draw_boundary", "render"]
+__all__ = [
+    "BoundaryDisplay",
+    "CostDisplay",
+    "SignalDisplay",
+    "draw_boundary",
+    "draw_points",
+    "render",
+]
 
 
 def render(results: Results) -> dict[str, bytes]:

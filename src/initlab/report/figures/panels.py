@@ -69,7 +69,7 @@ def draw_boundary(
         aspect="equal",
         zorder=0,
     )
-    _scatter(ax, x, labels)
+    draw_points(ax, x, labels)
     ax.set(xlim=(left, right), ylim=(bottom, top))
     ax.tick_params(labelsize=8, length=2, color=style.MUTED, labelcolor=style.INK)
     _frame(ax)
@@ -154,22 +154,21 @@ def _around(x: NDArray[np.float64]) -> Limits:
     return (left, right), (bottom, top)
 
 
-def _scatter(ax: Axes, x: NDArray[np.float64], labels: NDArray[Any]) -> None:
+def draw_points(ax: Axes, x: NDArray[np.float64], labels: NDArray[Any]) -> None:
+    """Draw points ``(samples, 2)``, each class ``(samples,)`` in its colour and mark."""
     every = math.ceil(len(x) / _POINTS)
     x, labels = x[::every], labels[::every]
     size = float(np.clip(9 - 0.7 * math.log2(max(len(x), 2)), 2.5, 6))
     for label in np.unique(labels):
         chosen = labels == label
         marker = style.CLASS_MARKERS[int(label) % len(style.CLASS_MARKERS)]
-        ax.plot(
-            x[chosen, 0],
-            x[chosen, 1],
-            linestyle="",
+        ax.scatter(
+            *x[chosen].T,
+            s=(1.2 * size if marker == "^" else size) ** 2,
             color=_class_colour(label),
-            markersize=1.2 * size if marker == "^" else size,
             marker=marker,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
+            edgecolors="white",
+            linewidths=0.4,
         )
 
 
