@@ -24,7 +24,7 @@ class Call:
         return f"{self.name}({', '.join(parts)})" if parts else self.name
 
 
-def parse_call(text: str, kind: str = "name") -> Call:
+def parse_call(text: str, kind: str = "name", example: str = "normal(std=10)") -> Call:
     """Parse ``name`` or ``name(1, key=2.5)``; the arguments are Python literals.
 
     Parameters
@@ -33,6 +33,8 @@ def parse_call(text: str, kind: str = "name") -> Call:
         What the user wrote.
     kind
         What it stands for, used in the error: ``"initializer"``.
+    example
+        One with arguments, shown in the error.
 
     Raises
     ------
@@ -40,8 +42,7 @@ def parse_call(text: str, kind: str = "name") -> Call:
         If the text is not a name, or a name with literal arguments in brackets.
     """
     refused = InvalidValueError(
-        f"cannot read {kind} {text!r}; write a name, or a name with arguments such as "
-        "'normal(std=10)'"
+        f"cannot read {kind} {text!r}; write a name, or a name with arguments such as {example!r}"
     )
     try:
         node = ast.parse(text.strip(), mode="eval").body

@@ -65,7 +65,7 @@ def get(name: str | Activation) -> Activation:
 
 @cache  # names are looked up at every step of the reference engine
 def _parsed(name: str) -> Activation:
-    call = parse_call(name, "activation")
+    call = parse_call(name, "activation", "leaky_relu(0.1)")
     make = catalogue[call.name]
     arguments = [_finite(value, name) for value in call.args]
     keywords = {key: _finite(value, name) for key, value in call.kwargs}

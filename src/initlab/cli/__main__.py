@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from initlab.cli.app import main
+from initlab.cli import main
 
 sys.exit(main())

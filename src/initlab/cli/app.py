@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, cast
 
 import typer
 
-from initlab._base.errors import InitlabError
+from initlab._base.errors import InitlabError, UnknownNameError
 from initlab._base.version import __version__
 from initlab.cli.compare import EXAMPLES, compare
+from initlab.cli.interrupts import came_of_interrupt
+from initlab.cli.output import reader_left
+from initlab.cli.usage import explain
 
 FINE, WRONG_INPUT, INTERNAL_FAULT, INTERRUPTED = 0, 2, 3, 130
 
 app = typer.Typer(
     name="initlab",
     help="The laboratory for neural-network weight initialisation.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=EXAMPLES)(compare)
+
+# Each returns a function that does the work. It is called outside of typer, which would turn an
+# interrupt and a closed pipe into exits of its own.
+_COMMANDS = {"compare": (compare, EXAMPLES)}
+for _name, (_command, _examples) in _COMMANDS.items():
+    app.command(_name, epilog=_examples)(_command)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
@@ -45,59 +51,62 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Declare the options of every command; a callback and :func:`main` act on them."""
+    """Declare the options of every command; a callback and :func:`run` act on them."""
 
 
 # The public base of every complaint about the command line itself.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+def run(words: Sequence[str]) -> int:
+    """Do what the words after the program's name say; returns the exit status.
 
-    Parameters
-    ----------
-    arguments
-        Words after the program's name; ``sys.argv[1:]`` if not given.
-
-    Returns
-    -------
-    int
-        Exit status: 0 fine, 2 wrong usage or input, 3 a fault of ours, 130 interrupted.
+    Raises
+    ------
+    KeyboardInterrupt
+        Where Ctrl-C came before there was anything to report.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = [word for word in words if word != "--debug"] or ["--help"]
     try:
-        status = app(words, prog_name="initlab", standalone_mode=False)
-    except (InitlabError, _UsageError) as error:
-        if debug:
-            traceback.print_exc()
-        return _complain(_one_line(error), WRONG_INPUT)
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
+        return _dispatch(words)
     except BrokenPipeError:
-        # The reader has left, as `head` does; nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reader_left()
         return FINE
-    except Exception as error:  # noqa: BLE001 - the last resort; the traceback is one option away
+    except Exception as error:  # the last resort; the traceback is one option away
         if debug:
             traceback.print_exc()
-        kind = type(error).__name__
-        return _complain(
-            f"a fault of initlab, not of yours: {kind}: {_one_line(error)}; "
-            "run again with --debug for the traceback",
-            INTERNAL_FAULT,
+        if came_of_interrupt(error):
+            raise KeyboardInterrupt from error
+        return _complain(error, words)
+
+
+def _complain(error: Exception, words: Sequence[str]) -> int:
+    """Print one line about an error; returns the exit status."""
+    problem, status = explain(error, words), WRONG_INPUT
+    if isinstance(error, MemoryError):
+        problem = f"not enough memory: {problem}; accepted: smaller layers, fewer recorded steps"
+    elif not isinstance(error, (InitlabError, _UsageError)):
+        problem = (
+            f"a fault of initlab, not of yours: {type(error).__name__}: {problem}; "
+            "run again with --debug for the traceback"
         )
-    return status if isinstance(status, int) else FINE
-
-
-def _one_line(error: BaseException) -> str:
-    # Usage errors say their name and hint in a method of their own.
-    said = getattr(error, "format_message", lambda: str(error))()
-    return " ".join(said.split())
-
-
-def _complain(message: str, status: int) -> int:
-    sys.stderr.write(f"initlab: {message}\n")
+        status = INTERNAL_FAULT
+    sys.stderr.write(f"initlab: {problem}\n")
     return status
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in _COMMANDS:
+        raise UnknownNameError("command", command, _COMMANDS)
+    try:
+        answer = app(words, prog_name="initlab", standalone_mode=False)
+        work = cast("Callable[[], int] | int | None", answer)
+    except typer.Abort as error:  # what some versions of typer make of Ctrl-C
+        raise KeyboardInterrupt from error
+    except SystemExit as error:  # and of a reader that left while help was printed
+        raise BrokenPipeError from error
+    if work == INTERRUPTED:  # and others of Ctrl-C
+        raise KeyboardInterrupt
+    return work() if callable(work) else FINE

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from initlab._base.errors import InvalidValueError
+from initlab._base.errors import InvalidValueError, OutputError
+from initlab.cli.interrupts import held_back
+from initlab.cli.output import say
 
 if TYPE_CHECKING:
     from initlab.report.comparison import Comparison
@@ -149,71 +153,86 @@ def compare(  # noqa: PLR0913 - one parameter an option
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=_OUTPUT)
     ] = False,
-) -> int:
+) -> Callable[[], int]:
     """Train the same network from several starts, and see what each does.
 
     Without options: the course exercise, 2-10-5-1 on two circles, from zeros, large random weights
     and He's rule, as published.
     """
-    numbers, sizes = _seeds(seeds), _hidden(hidden)
+    settings = {
+        "inits": inits or None,
+        "data": data,
+        "target": target,
+        "task": task,
+        "seeds": _seeds(seeds),
+        "hidden": _hidden(hidden),
+        "activation": activation,
+        "loss": loss,
+        "optimizer": optimizer,
+        "learning_rate": lr,
+        "momentum": momentum,
+        "steps": steps,
+        "batch_size": batch,
+        "precision": precision,
+        "cost": cost,
+        "record_every": record_every,
+        "target_cost": target_cost,
+        "jobs": jobs,
+    }
     folder = out or (None if json else DEFAULT_FOLDER)
+    return functools.partial(_run, settings, folder and folder.expanduser(), json=json)
+
+
+def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
+    """Train, print and save; returns the exit status."""
     # Imported here, so that --help and a mistyped option answer at once.
     from initlab.cli.progress import RunProgress  # noqa: PLC0415
     from initlab.report import comparison as report  # noqa: PLC0415
 
     if folder is not None:
         report.check_folder(folder)
-    with RunProgress() as progress:
-        result = report.compare(
-            inits or None,
-            data=data,
-            target=target,
-            task=task,
-            seeds=numbers,
-            hidden=sizes,
-            activation=activation,
-            loss=loss,
-            optimizer=optimizer,
-            learning_rate=lr,
-            momentum=momentum,
-            steps=steps,
-            batch_size=batch,
-            precision=precision,
-            cost=cost,
-            record_every=record_every,
-            target_cost=target_cost,
-            jobs=jobs,
-            progress=progress,
-        )
-    return _present(result, folder, json=json)
+        _spare_data(Path(settings["data"]), folder, report.FILES)
+    with held_back(2), RunProgress() as progress:
+        result = report.compare(**settings, progress=progress)
+    if not result.runs:  # Ctrl-C came before the first was finished
+        raise KeyboardInterrupt
+    with held_back(1) as interrupted:
+        _present(result, folder, json=json)
+    if not (interrupted or result.results.interrupted):
+        return 0
+    done = f"{len(result.runs):,} of {progress.runs:,} runs"
+    typer.echo(f"initlab: interrupted after {done}", err=True)
+    return 130
 
 
-def _present(result: Comparison, folder: Path | None, *, json: bool) -> int:
-    """Print and save what there is; returns the exit status."""
-    interrupted = result.results.interrupted
-    page = result.save(folder) if folder is not None and result.runs else None
-    if json:
-        typer.echo(result.to_json())
-    else:
-        _print_tables(result)
-        if page is not None:
-            typer.echo(f"\nReport: {page}")
-    if interrupted:
-        typer.echo(f"initlab: interrupted after {len(result.runs)} finished runs", err=True)
-    return 130 if interrupted else 0
+def _present(result: Comparison, folder: Path | None, *, json: bool) -> None:
+    """Print first: that is there at once, and stays if the report cannot be written."""
+    say(result.to_json() if json else _tables(result))
+    if folder is not None:
+        page = result.save(folder)
+        if not json:
+            say(f"Report: {page}")
 
 
-def _print_tables(result: Comparison) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see compare()
+def _spare_data(data: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse to write a report over the data it is about."""
+    for name in names:
+        if data.name == name and data.resolve() == (folder / name).resolve():
+            raise OutputError(f"cannot write {folder / name}: it is the data; give another --out")
+
+
+def _tables(result: Comparison) -> str:
+    """Return the tables as text, in colour where that is shown, without blanks at line ends."""
+    from rich.console import Console  # noqa: PLC0415 - see _run()
 
     from initlab.report.tables import CostTable, HappenedTable, SummaryTable  # noqa: PLC0415
 
-    if not result.runs:
-        return
     console = Console(highlight=False)
     console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
-    for table in (CostTable, SummaryTable, HappenedTable):
-        console.print(table(result.results))
+    with console.capture() as captured:
+        for table in (CostTable, SummaryTable, HappenedTable):
+            console.print(table(result.results))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")) + "\n"
 
 
 def _seeds(text: str | None) -> int | list[int] | None:

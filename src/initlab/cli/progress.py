@@ -17,10 +17,21 @@ class RunProgress:
     """Shows how far a run is, on stderr, where that is a terminal; a context manager.
 
     Call it as :data:`initlab.experiments.Progress` says.
+
+    Parameters
+    ----------
+    console
+        Where to; stderr if not given.
+
+    Attributes
+    ----------
+    runs
+        Runs in all, once they are known.
     """
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self.runs = 0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -51,6 +62,7 @@ class RunProgress:
 
     def __call__(self, runs_done: int, runs: int, steps_done: int, steps: int) -> None:
         """Show a new state."""
+        self.runs = runs
         now = time.perf_counter()
         if steps_done == 0:
             if now - self._opened > _PATIENCE:

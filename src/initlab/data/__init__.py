@@ -76,7 +76,7 @@ def load(
         return load_file(text, target, task)
     if re.fullmatch(r".*([/\\].*|\.[A-Za-z]\w*)", text, re.DOTALL) and not text.endswith(")"):
         raise DataError(f"cannot read {text!r}; a data file ends in {' or '.join(SUFFIXES)}")
-    call = parse_call(text, "data set")
+    call = parse_call(text, "data set", "moons(noise=0.3)")
     make = catalogue[call.name]
     for name, value in (("target", target), ("task", task)):
         if value is not None:

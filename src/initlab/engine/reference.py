@@ -81,8 +81,8 @@ def backward(
         ``(outputs, samples)``.
     """
     activation = activations.get(network.activation)
-    deltas = [losses.output_delta(loss, passed.logits, targets)]
     with np.errstate(over="ignore", invalid="ignore"):
+        deltas = [losses.output_delta(loss, passed.logits, targets)]
         for layer, pre in zip(reversed(layers[1:]), reversed(passed.pre[:-1]), strict=True):
             deltas.append((layer.weight.T @ deltas[-1]) * activation.slope(pre))
         deltas.reverse()
@@ -153,7 +153,8 @@ def train_one(
     optimizer = Optimizer(recipe)
     costs = np.full(len(recipe.record_steps), np.nan)
     course_costs = np.full(len(recipe.record_steps), np.nan)
-    snapshots = np.full((len(recipe.snapshot_steps), network.parameter_count), np.nan)
+    kept = (len(recipe.snapshot_steps), network.parameter_count)
+    snapshots = np.full(kept, np.nan, dtype=recipe.precision)
     order = batches(key, inputs.shape[1], recipe.batch_size)
     step = 0
     for step in range(recipe.steps + 1):
@@ -170,7 +171,8 @@ def train_one(
         chosen = next(order)
         passed = forward(network, current, inputs[:, chosen])
         gradients = backward(network, recipe.loss, current, passed, targets[:, chosen]).gradients
-        flat = pack(current) - optimizer.update(pack(gradients)).astype(recipe.precision)
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging run shows inf and nan
+            flat = pack(current) - optimizer.update(pack(gradients)).astype(recipe.precision)
         current = list(unpack(network, flat))
         if control is not None:
             control.advance(1)

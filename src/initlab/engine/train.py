@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from initlab._base.errors import InvalidValueError
+from initlab._base.errors import InvalidValueError, UnknownNameError
 from initlab.engine import reference
 from initlab.engine.control import Control
 from initlab.engine.network import Array, Layer, Network, pack, unpack
@@ -60,12 +60,14 @@ def train(
     Raises
     ------
     InvalidValueError
-        If the shapes of weights, inputs, targets and network do not fit each other.
+        If the shapes of weights, inputs, targets and network do not fit each other, if there are
+        no samples or replicas, or if a key or a vector width is none.
+    UnknownNameError
+        If there is no such engine.
     """
     replicas = _check(network, recipe, layers, inputs, targets)
     keys = range(replicas) if keys is None else keys
-    if len(keys) != replicas:
-        raise InvalidValueError(f"{len(keys)} keys for {replicas} replicas; expected one for each")
+    _check_options(replicas, keys, engine, vector_bytes)
     control = control or Control()
     if engine == "fast":
         return _train_fast(
@@ -103,13 +105,30 @@ def _check(
     shapes = [(w.shape[1:], b.shape[1:]) for w, b in layers]
     if shapes != [((o, i), (o,)) for o, i in network.shapes]:
         raise InvalidValueError(
-            f"weights of shapes {[w for w, _ in shapes]} do not fit a network of sizes "
-            f"{network.sizes}; expected (replicas, fan_out, fan_in) per layer"
+            f"weights and biases of shapes {shapes} a replica do not fit a network of sizes "
+            f"{network.sizes}; expected (replicas, fan_out, fan_in) and (replicas, fan_out) a layer"
         )
     counts = {len(array) for layer in layers for array in layer}
     if len(counts) != 1:
         raise InvalidValueError(f"layers hold different numbers of replicas: {sorted(counts)}")
     return counts.pop()
+
+
+def _check_options(
+    replicas: int, keys: Sequence[int], engine: str, vector_bytes: int | None
+) -> None:
+    """Say what is not among the accepted values."""
+    if replicas == 0:
+        raise InvalidValueError("there are no replicas to train")
+    if len(keys) != replicas:
+        raise InvalidValueError(f"{len(keys)} keys for {replicas} replicas; expected one for each")
+    for key in keys:
+        if not 0 <= key < 2**64:
+            raise InvalidValueError(f"key {key} does not fit into 64 bits; expected 0 to 2^64 - 1")
+    if engine not in ("fast", "reference"):
+        raise UnknownNameError("engine", engine, ("fast", "reference"))
+    if vector_bytes not in (None, 16, 32, 64):
+        raise InvalidValueError(f"there are no vectors of {vector_bytes} bytes; use 64, 32 or 16")
 
 
 def _join(parts: Sequence[Trajectory]) -> Trajectory:

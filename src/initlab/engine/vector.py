@@ -13,12 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
+from math import factorial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numpy.polynomial import Chebyshev, Polynomial
+from numpy.polynomial.chebyshev import cheb2poly
 from scipy import special
 
 _FLAGS = ("contract",)
@@ -65,6 +67,14 @@ class Vector:
     def fma(self, factor: Vector | float, addend: Vector | float) -> Vector:
         """Return self · factor + addend, rounded once where the machine can."""
         return self.call("fmuladd", self.lift(factor), self.lift(addend))
+
+    def polynomial(self, coefficients: Sequence[float]) -> Vector:
+        """Evaluate a polynomial, its coefficients from the constant upward, by Horner's rule."""
+        *lower, leading = coefficients
+        result = self.constant(leading)
+        for coefficient in reversed(lower):
+            result = result.fma(self, coefficient)
+        return result
 
     def scaled_by(self, factor: Vector | float) -> Vector:
         """Return self · factor; where the factor picks 0 or 1, pick 0 or self instead."""
@@ -144,8 +154,8 @@ def _values(vectors: Sequence[Vector]) -> list[Any]:
 class VectorOperations:
     """The operations of an activation's definition, on :class:`Vector`.
 
-    The polynomials are Chebyshev interpolants of smooth remainders, of a degree that leaves an
-    error near the last bit; the error of each function against SciPy is part of the tests.
+    The polynomials approximate smooth remainders, of a degree that leaves an error below the last
+    bit; the error of each function is part of the tests.
     """
 
     @staticmethod
@@ -172,25 +182,28 @@ class VectorOperations:
         return x.call("fabs")
 
     def exp(self, x: Vector) -> Vector:
-        """Return e^x; results below the smallest normal number are replaced by it."""
-        power, remainder = self._exponential(x)
-        return power.fma(remainder, power)
+        """Return e^x, but no less than e^-708 (float32: e^-86.9): subnormals are avoided."""
+        half_power, remainder = self._exponential(x)
+        return half_power.fma(remainder, half_power) * 2.0
 
     def expm1(self, x: Vector) -> Vector:
         """Return e^x - 1, accurate relative to its value."""
-        power, remainder = self._exponential(x)
-        return power.fma(remainder, power - 1.0)
+        half_power, remainder = self._exponential(x)
+        return half_power.fma(remainder, half_power - 0.5) * 2.0
 
     def _exponential(self, x: Vector) -> tuple[Vector, Vector]:
-        """Split e^x into 2^k and e^r - 1 with x = k ln 2 + r, |r| ≤ ln 2 / 2."""
-        bits, bias, digits = (64, 1023, 52) if x.is_double else (32, 127, 23)
-        # Above the upper bound 2^k is inf, below the lower one it would be subnormal.
-        low, high = ((-708.0, 710.0), (-87.0, 89.0))[not x.is_double]
+        """Split e^x into 2^(k-1) and e^r - 1 with x = k ln 2 + r, |r| ≤ ln 2 / 2.
+
+        Half the power, because 2^k is inf already where e^r < 1 still makes e^x finite.
+        """
+        bits, bias, digits = (64, 1022, 52) if x.is_double else (32, 126, 23)
+        # At the upper bound e^x is inf, below the lower one 2^(k-1) would be subnormal.
+        low, high = ((-708.0, 710.0), (-86.9, 89.0))[not x.is_double]
         x = self.maximum(low, self.minimum(high, x))
         k, k_bits = self._round(x, 1 / math.log(2))
         ln2_high = _leading(math.log(2), 32 if x.is_double else 12)
         r = k.fma(-_tail_of_ln2(ln2_high), k.fma(-ln2_high, x))
-        series = self._polynomial(r, "expm1(r)/r", 10 if x.is_double else 5)
+        series = r.polynomial(_economised("expm1(r)/r", 10 if x.is_double else 5))
         builder = x.builder
         integers = ir.VectorType(ir.IntType(bits), x.type.count)
         exponent = builder.add(k_bits, ir.Constant(integers, [bias] * x.type.count))
@@ -210,17 +223,6 @@ class VectorOperations:
         integers = ir.VectorType(ir.IntType(bits), x.type.count)
         return moved - magic, x.builder.bitcast(moved.value, integers)
 
-    @staticmethod
-    def _polynomial(x: Vector, name: str, degree: int) -> Vector:
-        """Evaluate the interpolant of a named function at x by Horner's rule."""
-        scale, shift, (*lower, leading) = _interpolant(name, degree)
-        if (scale, shift) != (1.0, 0.0):
-            x = x.fma(scale, shift)
-        result = x.constant(leading)
-        for coefficient in reversed(lower):
-            result = result.fma(x, coefficient)
-        return result
-
     def tanh(self, x: Vector) -> Vector:
         """Return tanh(x) = (e^2x - 1) / (e^2x + 1), accurate relative to its value."""
         m = self.expm1(self.minimum(40.0, x + x))  # beyond 20 the quotient is 1 exactly
@@ -235,18 +237,20 @@ class VectorOperations:
         # ln(1 + u) = 2 artanh(u / (2 + u)), and here u is in (0, 1].
         u = self.exp(-self.absolute(x))
         s = u / (u + 2.0)
-        series = self._polynomial(s * s, "artanh(sqrt(t))/sqrt(t)", 13 if x.is_double else 6)
+        series = (s * s).polynomial(
+            _economised("artanh(sqrt(t))/sqrt(t)", 10 if x.is_double else 4)
+        )
         return self.maximum(0.0, x) + 2.0 * s * series
 
     def erf(self, x: Vector) -> Vector:
-        """Return the error function: x P(x²) up to 1, 1 - e^-x² Q(1/(1+x)) beyond."""
+        """Return the error function: x P(x²) up to 1, 1 - e^-x² Q(1/(1+|x|)) beyond."""
         size = self.minimum(6.0, self.absolute(x))  # erf(6) is 1 exactly
         square = size * size
-        inner = size * self._polynomial(square, "erf(sqrt(t))/sqrt(t)", 13 if x.is_double else 7)
-        u = 1.0 / (size + 1.0)
-        outer = 1.0 - self.exp(-square) * self._polynomial(
-            u, "erfcx(1/u-1)", 22 if x.is_double else 10
+        inner = size * square.polynomial(
+            _economised("erf(sqrt(t))/sqrt(t)", 11 if x.is_double else 6)
         )
+        s = 5.6 / (size + 1.0) - 1.8  # 1 ... 6 -> 1 ... -1
+        outer = 1.0 - self.exp(-square) * s.polynomial(_scaled_tail(17 if x.is_double else 7))
         result = self.where(size > 1.0, outer, inner)
         return self.where(x < 0.0, -result, result)
 
@@ -264,10 +268,11 @@ class VectorOperations:
         r = x
         for part in _parts_of_half_pi(np.float64 if x.is_double else np.float32):
             r = n.fma(-part, r)
-        r = self.maximum(-0.8, self.minimum(0.8, r))  # |r| ≤ π/4 unless x is out of range
+        # |r| ≤ π/4, or a little more where x is so large that 2/π is too coarse a factor.
+        r = self.maximum(-1.0, self.minimum(1.0, r))
         square = r * r
-        sine = r * self._polynomial(square, "sin(sqrt(t))/sqrt(t)", 7 if x.is_double else 4)
-        cosine = self._polynomial(square, "cos(sqrt(t))", 8 if x.is_double else 4)
+        sine = r * square.polynomial(_economised("sin(sqrt(t))/sqrt(t)", 7 if x.is_double else 3))
+        cosine = square.polynomial(_economised("cos(sqrt(t))", 7 if x.is_double else 4))
         builder, integers = x.builder, n_bits.type
 
         def bit(which: int) -> Mask:
@@ -280,49 +285,80 @@ class VectorOperations:
         return self.where(bit(2), -result, result)
 
 
-def _odd(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return t -> f(sqrt(t)) / sqrt(t): an odd function's series is one in squares."""
-
-    def smooth(t: Any) -> Any:
-        root = np.sqrt(t)
-        return function(root) / root
-
-    return smooth
-
-
-def _tail(u: Any) -> Any:
-    """Return erfcx(x) = e^x² erfc(x) at x = 1/u - 1."""
-    return special.erfcx(1 / u - 1)
-
-
-def _root_cosine(t: Any) -> Any:
-    return np.cos(np.sqrt(t))
-
-
-_SMOOTH: dict[str, tuple[Callable[[Any], Any], float, float]] = {
-    "expm1(r)/r": (special.exprel, -0.5 * math.log(2), 0.5 * math.log(2)),
-    "artanh(sqrt(t))/sqrt(t)": (_odd(np.arctanh), 0.0, 1 / 9),
-    "erf(sqrt(t))/sqrt(t)": (_odd(special.erf), 0.0, 1.0),
-    "erfcx(1/u-1)": (_tail, 1 / 7, 1 / 2),
-    "sin(sqrt(t))/sqrt(t)": (_odd(np.sin), 0.0, (math.pi / 4) ** 2),
-    "cos(sqrt(t))": (_root_cosine, 0.0, (math.pi / 4) ** 2),
+# Coefficient k of a power series, and the interval on which it is used.
+_SERIES: dict[str, tuple[Callable[[int], Fraction], Fraction, Fraction]] = {
+    "expm1(r)/r": (
+        lambda k: Fraction(1, factorial(k + 1)),
+        Fraction("-0.3466"),  # ln 2 / 2
+        Fraction("0.3466"),
+    ),
+    "artanh(sqrt(t))/sqrt(t)": (lambda k: Fraction(1, 2 * k + 1), Fraction(0), Fraction(1, 9)),
+    "erf(sqrt(t))/sqrt(t)": (
+        lambda k: _TWO_OVER_ROOT_PI * Fraction((-1) ** k, factorial(k) * (2 * k + 1)),
+        Fraction(0),
+        Fraction(1),
+    ),
+    "sin(sqrt(t))/sqrt(t)": (
+        lambda k: Fraction((-1) ** k, factorial(2 * k + 1)),
+        Fraction(0),
+        Fraction("0.617"),  # (π / 4)²
+    ),
+    "cos(sqrt(t))": (
+        lambda k: Fraction((-1) ** k, factorial(2 * k)),
+        Fraction(0),
+        Fraction("0.617"),  # (π / 4)²
+    ),
 }
-"""Name: function, and the interval it is interpolated on."""
+_TWO_OVER_ROOT_PI = Fraction("1.1283791670955125738961589031215451716881")
 
 
 @cache
-def _interpolant(name: str, degree: int) -> tuple[float, float, tuple[float, ...]]:
-    """Return the Chebyshev interpolant of a named function as (scale, shift, coefficients).
+def _economised(name: str, degree: int) -> tuple[float, ...]:
+    """Return the coefficients of a named function's polynomial, from the constant upward.
 
-    The polynomial, its coefficients from the constant upward, is in scale · x + shift. An interval
-    that is not around 0 is moved there: powers of x itself would cancel.
+    Its power series, cut where nothing is left in the last bit, then shortened to ``degree`` as
+    a Chebyshev series: in fractions, so that the only error besides is the coefficients' rounding.
     """
-    function, low, high = _SMOOTH[name]
-    fit = Chebyshev.interpolate(function, degree, domain=(low, high))
-    window = (low, high) if low == -high else (-1.0, 1.0)
-    series = fit.convert(kind=Polynomial, domain=(low, high), window=window)
-    shift, scale = series.mapparms()
-    return float(scale), float(shift), tuple(float(c) for c in series.coef)
+    coefficient, low, high = _SERIES[name]
+    middle, half = (low + high) / 2, (high - low) / 2
+    on_unit = _moved([coefficient(k) for k in range(25)], middle, half)
+    return tuple(map(float, _moved(_shortened(on_unit, degree), -middle / half, 1 / half)))
+
+
+def _moved(series: Sequence[Fraction], shift: Fraction, scale: Fraction) -> list[Fraction]:
+    """Return the polynomial p(shift + scale · x), given p."""
+    result: list[Fraction] = []
+    for coefficient in reversed(series):
+        pairs = zip([*result, Fraction(0)], [Fraction(0), *result], strict=True)
+        result = [shift * same + scale * lower for same, lower in pairs]
+        result[0] += coefficient
+    return result
+
+
+def _shortened(series: list[Fraction], degree: int) -> list[Fraction]:
+    """Take the Chebyshev polynomials beyond ``degree`` out of a polynomial on [-1, 1]."""
+    polynomials = [[1], [0, 1]]
+    while len(polynomials) < len(series):
+        pairs = zip([0, *polynomials[-1]], [*polynomials[-2], 0, 0], strict=True)
+        polynomials.append([2 * doubled - before for doubled, before in pairs])
+    for polynomial in reversed(polynomials[degree + 1 :]):
+        *series, leading = series
+        factor = leading / polynomial[-1]
+        series = [c - factor * t for c, t in zip(series, polynomial, strict=False)]
+    return series
+
+
+@cache
+def _scaled_tail(degree: int) -> tuple[float, ...]:
+    """Return the coefficients of e^x² (1 - erf(x)) as a polynomial in s = 5.6 / (1 + x) - 1.8.
+
+    Many more nodes than terms, so that the rounding of SciPy's values averages out.
+    """
+    angles = (np.arange(200) + 0.5) * (math.pi / 200)
+    values = special.erfcx(5.6 / (np.cos(angles) + 1.8) - 1.0)
+    series = [(values * np.cos(k * angles)).mean() * 2.0 for k in range(degree + 1)]
+    series[0] /= 2.0
+    return tuple(float(c) for c in cheb2poly(series))
 
 
 def _leading(x: float, bits: int) -> float:

@@ -162,7 +162,12 @@ def _record(setting: Setting, job: Job, before: Moment, trained: _Trained) -> Ru
         test_score=setting.score(trained.layers, setting.test),
         status=status,
         what_happened=tell(evidence, status, steps, careful, final),
-        steps_to_target=outcome.steps_to_target(steps, careful, setting.target_cost),
+        steps_to_target=outcome.steps_to_target(
+            # What has converged has reached the target, be it at the very end.
+            (*steps, setting.recipe.steps),
+            (*careful, final),
+            setting.target_cost,
+        ),
         evidence=evidence,
         seconds=trained.seconds,
         layers=trained.layers,

@@ -47,6 +47,12 @@ PUBLISHED_SEED = 3
 # The exercise prints its cost 15 times.
 RECORDS = 15
 
+# Beyond these a slip of the pen is likelier than a purpose, and memory or a counter would give out.
+MOST_UNITS = 1_000_000
+MOST_STEPS = 1_000_000_000_000
+MOST_RECORDS = 1_000_000
+MOST_SEEDS = 1_000_000
+
 # Which losses fit a task; the first is the default.
 FITTING: dict[str, tuple[LossName, ...]] = {
     "binary": ("binary_cross_entropy", "squared_error"),
@@ -81,6 +87,8 @@ def _no_bool(value: object) -> object:
 
 
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
+Units = Annotated[Count, Field(le=MOST_UNITS)]
+Steps = Annotated[Count, Field(le=MOST_STEPS)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
 Cost = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
 
@@ -131,12 +139,12 @@ class Experiment(BaseModel):
     data: Annotated[str, BeforeValidator(_path_text)] = "circles"
     target: str | None = None
     task: Annotated[TaskChoice | None, _one_of("task", get_args(TaskChoice))] = None
-    hidden: Annotated[tuple[Count, ...], BeforeValidator(_one_layer)] = (10, 5)
+    hidden: Annotated[tuple[Units, ...], BeforeValidator(_one_layer)] = (10, 5)
     activation: Annotated[str, AfterValidator(lambda v: activations.get(v).name)] = "relu"
     loss: Annotated[LossName | None, _one_of("loss", LOSSES)] = None
     optimizer: Annotated[OptimizerName, _one_of("optimizer", OPTIMIZERS)] = "sgd"
     learning_rate: Positive = 0.01
-    steps: Count = 15_000
+    steps: Steps = 15_000
     batch_size: Count | None = None
     momentum: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_bool)] = 0.9
     record_every: Count | None = None
@@ -210,7 +218,8 @@ def resolve(experiment: Experiment, dataset: Dataset, *, published: bool = False
     Raises
     ------
     InvalidValueError
-        If the loss does not fit the task, the cost form not the loss, or the batch not the data.
+        If the loss does not fit the task, the cost form not the loss, or the batch not the data, or
+        there would be more than :data:`MOST_RECORDS` records.
     """
     fitting = FITTING[dataset.task]
     loss = experiment.loss or fitting[0]
@@ -230,14 +239,20 @@ def resolve(experiment: Experiment, dataset: Dataset, *, published: bool = False
     if experiment.batch_size is not None and experiment.batch_size > samples:
         raise InvalidValueError(
             f"batch_size={experiment.batch_size} with {samples} training samples; accepted: 1 to "
-            f"{samples}, or None for all of them"
+            f"{samples}; all of them if it is left out"
+        )
+    record_every = experiment.record_every or _round_number(experiment.steps / RECORDS)
+    if experiment.steps > MOST_RECORDS * record_every:
+        raise InvalidValueError(
+            f"record_every={record_every} with {experiment.steps} steps; accepted: "
+            f"{-(-experiment.steps // MOST_RECORDS)} or more, for {MOST_RECORDS} records at most"
         )
     target_cost = experiment.target_cost
     if target_cost is None:
         target_cost = TARGET_SHARE * best_constant_cost(loss, dataset.train_matrices()[1])
     settled = {
         "loss": loss,
-        "record_every": experiment.record_every or _round_number(experiment.steps / RECORDS),
+        "record_every": record_every,
         "cost": experiment.cost or ("course" if published and binary else "careful"),
         "draw": experiment.draw or ("published" if published else "seeded"),
         "target_cost": target_cost,
@@ -332,18 +347,22 @@ def plan(
 def _seeds(seeds: int | Iterable[int] | None, largest: int | None) -> tuple[int, ...]:
     if seeds is None:
         return (PUBLISHED_SEED,)
-    accepted = "a number of seeds (1 or more), or distinct whole numbers from 0"
+    accepted = f"a number of seeds (1 to {MOST_SEEDS}), or distinct whole numbers from 0"
     if largest is not None:
         accepted += f" to {largest} (all that the published stream takes)"
     try:
         single = not isinstance(seeds, Iterable)
-        numbers = tuple(range(_whole(seeds)) if single else map(_whole, seeds))
+        numbers = tuple(_first(_whole(seeds)) if single else map(_whole, seeds))
         fits = all(n >= 0 and (largest is None or n <= largest) for n in numbers)
     except TypeError:
         numbers, fits = (), False
     if not numbers or not fits or len(set(numbers)) < len(numbers):
         raise InvalidValueError(f"seeds={seeds!r}; accepted: {accepted}")
     return numbers
+
+
+def _first(count: int) -> range:
+    return range(count if count <= MOST_SEEDS else 0)
 
 
 def _whole(value: object) -> int:

@@ -105,7 +105,8 @@ class RunRecord:
     what_happened
         One line, from the evidence.
     steps_to_target
-        First recorded step at or below the target cost; ``None`` if it was never reached.
+        First recorded step at or below the target cost, or the number of steps where the final cost
+        is the first; ``None`` if it was never reached.
     evidence
         What the line rests on.
     seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -52,7 +53,8 @@ def run(
     """Train every job and measure it.
 
     A run's numbers (its ``seconds`` apart) do not depend on ``threads`` or ``chunk``. Ctrl-C stops
-    the training; the finished runs are returned.
+    the training; the finished runs are returned. The first seed of every start comes first, then
+    the second, so that those are about as many of each start.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def _split(
 ) -> list[Chunk]:
     """Cut the jobs of each experiment into chunks, which keep their places in the plan."""
     groups: dict[tuple[object, str], list[tuple[int, Job]]] = {}
-    for place, job in enumerate(jobs):
+    for place, job in _seed_by_seed(jobs):
         groups.setdefault((job.experiment, job.fingerprint), []).append((place, job))
     chunks: list[Chunk] = []
     for members in groups.values():
@@ -118,6 +120,16 @@ def _split(
             for start in range(0, len(members), most)
         ]
     return chunks
+
+
+def _seed_by_seed(jobs: Sequence[Job]) -> list[tuple[int, Job]]:
+    """Sort jobs, with their places, by how many of their start come before them."""
+    counts: Counter[str] = Counter()
+    turns: list[int] = []
+    for job in jobs:
+        turns.append(counts[job.init])
+        counts[job.init] += 1
+    return sorted(enumerate(jobs), key=lambda each: turns[each[0]])
 
 
 def _setting(job: Job, dataset: Dataset | None) -> Setting:

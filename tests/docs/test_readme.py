@@ -1,0 +1,81 @@
+"""What the README shows works as it is shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import initlab
+from initlab.cli import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^    initlab (.+)$", README, re.MULTILINE)
+EXAMPLES = re.findall(r"^```python\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in an empty folder that holds the reader's own table; figures stay off the screen."""
+    plt.switch_backend("Agg")
+    rows = [f"{i % 7},{i % 5},{'yes' if i % 3 else 'no'}" for i in range(60)]
+    (tmp_path / "my.csv").write_text("\n".join(["height,width,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+    yield
+    plt.close("all")
+
+
+def test_there_is_something_to_test():
+    assert len(COMMANDS) == 5
+    assert len(EXAMPLES) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_runs(command: str, capsys: pytest.CaptureFixture[str]):
+    # Short, as only the command is under test; an option given twice counts as given last.
+    assert main([*shlex.split(command), "--steps", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert ('"initlab"' if "--json" in command else "report.html") in printed
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_example_runs(example: str):
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - our own text
+
+
+@pytest.mark.parametrize(
+    ("start", "init"), [("zeros", "zeros"), ("random", "normal(std=10)"), ("He", "he_normal")]
+)
+def test_the_table_is_what_is_measured(start: str, init: str):
+    row = re.search(rf"^\| {start}.*?\| (.+) \|$", README, re.MULTILINE)
+    assert row is not None
+    first, last, train, test = (cell.strip(" %") for cell in row[1].split("|"))
+    (run,) = initlab.compare([init]).runs
+    at_14000 = run.steps.index(14_000)
+    assert run.cost[0] == pytest.approx(float(first), rel=1e-9)
+    assert run.cost[at_14000] == pytest.approx(float(last), rel=1e-3 if start == "random" else 1e-9)
+    assert (run.train_score, run.test_score) == pytest.approx(
+        (float(train) / 100, float(test) / 100), abs=0.005
+    )
+
+
+@pytest.mark.parametrize("linked", re.findall(r"\]\((?!https?:)(.+?)\)", README))
+def test_each_link_leads_somewhere(linked: str):
+    assert (ROOT / linked).exists()
+
+
+@pytest.mark.parametrize(
+    "catalogue",
+    [initlab.initializers.catalogue, initlab.activations.catalogue, initlab.data.catalogue],
+    ids=["initializers", "activations", "data"],
+)
+def test_every_entry_of_a_catalogue_is_named(catalogue: Mapping[str, object]):
+    families = r"_(normal|uniform|scaling)$"  # "Glorot", "truncated normal": a word of the family
+    words = {re.sub(families, "", name) for name in catalogue}
+    missing = {word for word in words if not re.search(rf"\b{word}\b", README, re.IGNORECASE)}
+    assert not missing
