@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -222,3 +223,20 @@ def test_every_extra_that_an_error_recommends_exists():
     extras = project["optional-dependencies"]
     for package, extra in optional._EXTRAS.items():
         assert any(re.match(rf"{package}\b", wanted) for wanted in extras[extra])
+
+
+def test_an_unknown_name_can_be_rebuilt():
+    error = errors.UnknownNameError("start", "hee_normal", ["he_normal", "zeros"])
+    again = copy.copy(error)  # rebuilt as unpickling does
+    assert str(again) == str(error)
+    assert again.suggestions == error.suggestions == ("he_normal",)
+
+
+def test_an_interrupt_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "runs.csv", "a")
+    assert list(tmp_path.iterdir()) == []

@@ -38,7 +38,12 @@ class UnknownNameError(InitlabError, LookupError):
         super().__init__(f"unknown {kind} {given!r}; {hint}")
         self.kind = kind
         self.given = given
+        self.known = tuple(names)
         self.suggestions = tuple(near)
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:
+        # Exceptions are pickled with their message as the only argument; this one takes three.
+        return type(self), (self.kind, self.given, self.known)
 
 
 class DataError(InitlabError, ValueError):

@@ -54,6 +54,7 @@ def write_file(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:  # also after Ctrl-C; there is nothing to remove where all went well
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from initlab.engine.compiled import compiled
 
-@nb.njit(cache=True, nogil=True)
+
+@compiled
 def mix(x: np.uint64) -> np.uint64:
     """Scramble 64 bits: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -17,7 +18,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def shuffle(key: np.uint64, epoch: np.int64, order: NDArray[np.int64]) -> None:
     """Fill ``order`` with the permutation of epoch number ``epoch`` under ``key``.
 

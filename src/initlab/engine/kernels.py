@@ -28,6 +28,7 @@ from initlab.engine.blocks import (
     softmax_delta,
     weight_gradients,
 )
+from initlab.engine.compiled import compiled
 
 BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR = range(3)
 SGD, MOMENTUM, ADAM = range(3)
@@ -343,7 +344,7 @@ def _is_due(steps, index, step):
     return index < steps.size and steps[index] == step
 
 
-@nb.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def train(kernel, problem, work, outcome):
     """Train one replica, recording cost and parameters at the steps asked for.
 
