@@ -104,8 +104,8 @@ def test_float32_is_the_reference_but_for_rounding(
     assert np.abs(pack(fast.layers) - pack(judge.layers)).mean() < 2e-6 * size
 
 
-@pytest.mark.parametrize("vector_bytes", [16, 32])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+# One that is fused into the products, and one in a pass of its own that keeps its slopes.
+@pytest.mark.parametrize(("activation", "vector_bytes"), [("relu", 32), ("gelu", 16)])
 @forty
 @some_problems
 def test_narrower_vectors_give_the_reference(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -257,3 +259,28 @@ def test_a_failing_progress_display_stops_the_work():
     jobs = plan(["he_normal"], Experiment(steps=20_000), seeds=600)
     with pytest.raises(OSError, match="no terminal"):
         run(jobs, threads=2, chunk=1, progress=progress)
+
+
+def test_a_result_that_was_collected_is_let_go():
+    class Large:
+        pass
+
+    alive: weakref.WeakSet[Large] = weakref.WeakSet()
+    uncollected = threading.Semaphore(3)
+    counts: list[int] = []
+
+    def work(_: int, __: Control) -> Large:
+        assert uncollected.acquire(timeout=30)
+        result = Large()
+        alive.add(result)
+        return result
+
+    def collect(_: Large) -> None:
+        gc.collect()
+        counts.append(len(alive))
+        uncollected.release()
+
+    run_chunks(work, range(100), threads=1, collect=collect, tick=lambda _: None)
+    assert len(counts) == 100
+    # Three that wait, the one at hand, and those of the same round that a name still holds.
+    assert max(counts) <= 8

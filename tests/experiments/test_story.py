@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from initlab.data import load
 from initlab.engine import train as engine
 from initlab.engine.network import Layer, Network
-from initlab.experiments import chunks
+from initlab.experiments import chunks, execute
 from initlab.experiments.plan import Experiment, plan
 from initlab.experiments.records import RunRecord
 from initlab.experiments.run import run
@@ -71,6 +72,14 @@ def test_zeros(train: Tell):
     assert (record.status, record.what_happened) == ("stalled", expected)
     one_hidden = train(constant(0.0), steps=20, hidden=10)
     assert one_hidden.what_happened == "hidden units identical (10 of 10); gradients exactly zero"
+
+
+def test_zeros_where_the_output_bias_can_still_learn_the_classes_shares(tmp_path: Path):
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    np.savez(tmp_path / "uneven.npz", x=x, y=np.arange(60) % 3 == 0)
+    (run,) = execute(["zeros"], data=tmp_path / "uneven.npz", steps=50).runs
+    assert run.final_cost < run.cost[0]
+    assert run.what_happened.endswith("weight gradients exactly zero, only the output bias moves")
 
 
 def test_zeros_of_tanh_units_are_told_the_same(train: Tell):

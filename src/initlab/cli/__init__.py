@@ -28,5 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run(words)
     except KeyboardInterrupt:
-        sys.stderr.write("initlab: interrupted\n")
+        if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - closed
+            sys.stderr.write("initlab: interrupted\n")
         return 130

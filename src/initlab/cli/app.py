@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, cast
@@ -13,7 +12,7 @@ from initlab._base.errors import InitlabError, UnknownNameError
 from initlab._base.version import __version__
 from initlab.cli.compare import EXAMPLES, compare
 from initlab.cli.interrupts import came_of_interrupt
-from initlab.cli.output import reader_left
+from initlab.cli.output import complain
 from initlab.cli.usage import explain
 
 FINE, WRONG_INPUT, INTERNAL_FAULT, INTERRUPTED = 0, 2, 3, 130
@@ -70,9 +69,6 @@ def run(words: Sequence[str]) -> int:
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         return _dispatch(words)
-    except BrokenPipeError:
-        reader_left()
-        return FINE
     except Exception as error:  # the last resort; the traceback is one option away
         if debug:
             traceback.print_exc()
@@ -86,13 +82,16 @@ def _complain(error: Exception, words: Sequence[str]) -> int:
     problem, status = explain(error, words), WRONG_INPUT
     if isinstance(error, MemoryError):
         problem = f"not enough memory: {problem}; accepted: smaller layers, fewer recorded steps"
+    elif isinstance(error, OSError) and not isinstance(error, InitlabError):
+        about = f"{error.filename}: " if error.filename else ""
+        problem = f"{about}{error.strerror or problem}"
     elif not isinstance(error, (InitlabError, _UsageError)):
         problem = (
             f"a fault of initlab, not of yours: {type(error).__name__}: {problem}; "
             "run again with --debug for the traceback"
         )
         status = INTERNAL_FAULT
-    sys.stderr.write(f"initlab: {problem}\n")
+    complain(problem)
     return status
 
 
@@ -105,8 +104,8 @@ def _dispatch(words: Sequence[str]) -> int:
         work = cast("Callable[[], int] | int | None", answer)
     except typer.Abort as error:  # what some versions of typer make of Ctrl-C
         raise KeyboardInterrupt from error
-    except SystemExit as error:  # and of a reader that left while help was printed
-        raise BrokenPipeError from error
+    except SystemExit:  # and of a reader that left while help was printed
+        return FINE
     if work == INTERRUPTED:  # and others of Ctrl-C
         raise KeyboardInterrupt
     return work() if callable(work) else FINE

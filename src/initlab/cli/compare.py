@@ -11,14 +11,12 @@ import typer
 
 from initlab._base.errors import InvalidValueError, OutputError
 from initlab.cli.interrupts import held_back
-from initlab.cli.output import say
+from initlab.cli.output import complain, rendered, say
 
 if TYPE_CHECKING:
     from initlab.report.comparison import Comparison
 
 DEFAULT_FOLDER = Path("initlab-report")
-
-_WIDTH = 100  # columns, where the terminal does not have fewer
 
 EXAMPLES = """
 Examples:
@@ -99,7 +97,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option(
             help="How many seeds (50), or which (3,7). "
-            "Default: the published exercise's seed and random stream.",
+            "Default: the published exercise's one, from its random stream.",
             show_default=False,
             rich_help_panel=_RUNS,
         ),
@@ -118,7 +116,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option(
             help="careful, or course (-log(a), inf where the output saturates). "
-            "Default: course for the published exercise.",
+            "Default: course on the exercise's circles without --seeds.",
             show_default=False,
             rich_help_panel=_RUNS,
         ),
@@ -147,6 +145,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
             "-o",
             help=f"Folder for the report. Default: {DEFAULT_FOLDER}; with --json: none.",
             show_default=False,
+            readable=False,  # by typer, that is; whether it can be written is asked before a run
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -192,7 +191,7 @@ def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
     if folder is not None:
         report.check_folder(folder)
         _spare_data(Path(settings["data"]), folder, report.FILES)
-    with held_back(2), RunProgress() as progress:
+    with RunProgress() as progress, held_back(2, progress.stopping):
         result = report.compare(**settings, progress=progress)
     if not result.runs:  # Ctrl-C came before the first was finished
         raise KeyboardInterrupt
@@ -201,7 +200,7 @@ def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
     if not (interrupted or result.results.interrupted):
         return 0
     done = f"{len(result.runs):,} of {progress.runs:,} runs"
-    typer.echo(f"initlab: interrupted after {done}", err=True)
+    complain(f"interrupted after {done}")
     return 130
 
 
@@ -222,17 +221,9 @@ def _spare_data(data: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _tables(result: Comparison) -> str:
-    """Return the tables as text, in colour where that is shown, without blanks at line ends."""
-    from rich.console import Console  # noqa: PLC0415 - see _run()
-
     from initlab.report.tables import CostTable, HappenedTable, SummaryTable  # noqa: PLC0415
 
-    console = Console(highlight=False)
-    console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
-    with console.capture() as captured:
-        for table in (CostTable, SummaryTable, HappenedTable):
-            console.print(table(result.results))
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")) + "\n"
+    return rendered(table(result.results) for table in (CostTable, SummaryTable, HappenedTable))
 
 
 def _seeds(text: str | None) -> int | list[int] | None:

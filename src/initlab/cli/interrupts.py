@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import FrameType
 
 
 @contextlib.contextmanager
-def held_back(nth: int) -> Generator[list[int]]:
+def held_back(nth: int, noticed: Callable[[], None] | None = None) -> Generator[list[int]]:
     """Let the n-th Ctrl-C wait; any other interrupts as ever.
 
     People press it twice. The second, while the first is being acted on, would lose what the first
@@ -20,6 +20,8 @@ def held_back(nth: int) -> Generator[list[int]]:
     ----------
     nth
         Counted from 1.
+    noticed
+        Called at each.
 
     Yields
     ------
@@ -32,6 +34,8 @@ def held_back(nth: int) -> Generator[list[int]]:
     def decide(number: int, frame: FrameType | None) -> None:
         nonlocal count
         count += 1
+        if noticed is not None:
+            noticed()
         if count == nth:
             held.append(number)
         else:

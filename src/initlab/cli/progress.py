@@ -45,6 +45,7 @@ class RunProgress:
         self._task = self._bar.add_task("starting", total=None, runs="", speed="")
         self._opened = time.perf_counter()
         self._first: tuple[float, int] | None = None
+        self._stopping = False
 
     def __enter__(self) -> Self:
         """Show the bar."""
@@ -60,12 +61,17 @@ class RunProgress:
         """Take the bar away."""
         self._bar.stop()
 
+    def stopping(self) -> None:
+        """Say that the work is being stopped; a kernel that is compiled is finished first."""
+        self._stopping = True
+        self._bar.update(self._task, description="stopping")
+
     def __call__(self, runs_done: int, runs: int, steps_done: int, steps: int) -> None:
         """Show a new state."""
         self.runs = runs
         now = time.perf_counter()
         if steps_done == 0:
-            if now - self._opened > _PATIENCE:
+            if not self._stopping and now - self._opened > _PATIENCE:
                 self._bar.update(self._task, description="compiling the kernel (once)")
             return
         if self._first is None:
@@ -74,7 +80,7 @@ class RunProgress:
         speed = (steps_done - before) / (now - since) if now > since else 0.0
         self._bar.update(
             self._task,
-            description="training",
+            description="stopping" if self._stopping else "training",
             completed=steps_done,
             total=steps,
             runs=f"{runs_done:,} of {runs:,} runs",
@@ -85,6 +91,6 @@ class RunProgress:
 def _short(number: float) -> str:
     """Return a number with three digits and a unit: 412k, 1.25M."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # 999,900 reads 1M, not 1e+03k
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +32,20 @@ def explain(error: BaseException, words: Sequence[str]) -> str:
 
 
 def _with_option(message: str, words: Sequence[str]) -> str:
-    """Turn "learning_rate=0.0 is refused" into "--lr 0.0 is refused"."""
+    """Turn "learning_rate=0.0 is refused" into "--lr 0.0 is refused".
+
+    And "for a quantity, give task='regression'" into "for a quantity, give --task regression".
+    """
+    message = re.sub(r"(?<=give )task='(\w+)'|(?<=as )target=", _advice, message)
     name, equals, rest = message.partition("=")
     option = _OPTIONS.get(name) or f"--{name.replace('_', '-')}"
     if equals and (name in _OPTIONS or _given((option,), words) is not None):
         return f"{option} {rest}"
     return message
+
+
+def _advice(found: re.Match[str]) -> str:
+    return f"--task {found[1]}" if found[1] else "--target "
 
 
 def _usage(error: Any, words: Sequence[str]) -> str:

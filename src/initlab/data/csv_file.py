@@ -114,7 +114,10 @@ def _check_names(names: Sequence[str], skipped: int, source: str) -> None:
             raise DataError(f"{source}: column {position} has no name in the header line")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"{source} has more than one column called {listing(twice)}")
+        raise DataError(
+            f"{source} has more than one column called {listing(twice)}; expected a header line of "
+            "column names, no two the same"
+        )
     if len(names) < 2:
         raise DataError(
             f"{source} has one column only, {names[0]!r}; expected at least one feature and a "

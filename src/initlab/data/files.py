@@ -154,7 +154,8 @@ def _check_classes(table: Table, counts: NDArray[np.int64], classes: tuple[str, 
         )
     single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
     if single and table.test is None:
-        others = f", and so have {len(single) - 1} other classes" if len(single) > 1 else ""
+        more = len(single) - 1
+        others = f", like {more} other{'s' * (more > 1)}" if more else ""
         hint = "" if table.y.dtype.kind == "O" else "; for a quantity, give task='regression'"
         raise DataError(
             f"{table.source}: class {single[0]!r} of {table.target} has a single sample{others}; "

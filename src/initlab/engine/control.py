@@ -31,5 +31,5 @@ class Control:
         self.steps[0] += steps
 
     def stop(self) -> None:
-        """Ask the training to stop within the next few hundred steps."""
+        """Ask the training to stop: within milliseconds, or a step where that takes longer."""
         self.flag[0] = 1

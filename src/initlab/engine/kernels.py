@@ -32,7 +32,6 @@ from initlab.engine.compiled import compiled
 
 BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR = range(3)
 SGD, MOMENTUM, ADAM = range(3)
-_POLL = 256  # steps between two looks at the stop flag
 
 # Inlined by Numba, so that LLVM sees (and compiles) one function once.
 _inlined = nb.njit(inline="always", error_model="numpy")
@@ -57,6 +56,8 @@ class Problem(NamedTuple):
         Key of the batch order.
     record_steps, snapshot_steps
         Rising.
+    poll
+        Steps between two looks at the stop flag, and two counts.
     limits
         Most rows of a product block; most rows and columns of a gradient block.
     tile, tiles
@@ -78,6 +79,7 @@ class Problem(NamedTuple):
     key: Any
     record_steps: Any
     snapshot_steps: Any
+    poll: int
     limits: tuple[int, int, int]
     tile: int
     tiles: int
@@ -370,7 +372,7 @@ def train(kernel, problem, work, outcome):
             if _is_due(problem.snapshot_steps, snapshot, step):
                 outcome.snapshots[snapshot, :] = work.parameters
                 snapshot += 1
-            if step % _POLL == 0 or step == problem.steps:
+            if step % problem.poll == 0 or step == problem.steps:
                 outcome.counter[0] += step - counted
                 counted = step
                 ending = step == problem.steps or outcome.stop[0] != 0

@@ -155,17 +155,19 @@ def train_one(
     course_costs = np.full(len(recipe.record_steps), np.nan)
     kept = (len(recipe.snapshot_steps), network.parameter_count)
     snapshots = np.full(kept, np.nan, dtype=recipe.precision)
+    records = {step: place for place, step in enumerate(recipe.record_steps)}
+    places = {step: place for place, step in enumerate(recipe.snapshot_steps)}
     order = batches(key, inputs.shape[1], recipe.batch_size)
     step = 0
     for step in range(recipe.steps + 1):
-        if step in recipe.record_steps:
+        if step in records:
             logits = forward(network, current, inputs).logits
-            record = recipe.record_steps.index(step)
+            record = records[step]
             costs[record] = losses.cost(recipe.loss, logits, targets)
             if recipe.loss == "binary_cross_entropy":
                 course_costs[record] = losses.course_cost(logits, targets)
-        if step in recipe.snapshot_steps:
-            snapshots[recipe.snapshot_steps.index(step)] = pack(current)
+        if step in places:
+            snapshots[places[step]] = pack(current)
         if step == recipe.steps or (control is not None and control.stopped):
             break
         chosen = next(order)

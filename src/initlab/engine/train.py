@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from initlab.engine.kernels import Outcome, Problem, Workspace
     from initlab.engine.simd import Kernel
 
+# A kernel looks at the stop flag, and counts its steps, every few milliseconds: after so many
+# steps, or so many products of a parameter with a sample.
+_MOST_STEPS_UNSEEN = 256
+_WORK_UNSEEN = 20_000_000
+
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector
 _SPACING = 1 << 16  # bytes between the memory of two threads; closer, and they slow each other down
 
@@ -260,6 +265,7 @@ def _set_up(
         key=np.uint64(0),
         record_steps=np.array(recipe.record_steps, dtype=np.int64),
         snapshot_steps=np.array(recipe.snapshot_steps, dtype=np.int64),
+        poll=max(1, min(_MOST_STEPS_UNSEEN, _WORK_UNSEEN // (batch * count))),
         limits=block_limits(kernel),
         tile=tile,
         tiles=tiles,

@@ -77,7 +77,7 @@ def measure(
         outputs = losses.output(loss, passed.logits)
         flat = _flat_outputs(loss, outputs)
         entries = tuple(
-            _layer(number, _Signals(weight, pre, post, delta, gradient.weight), tails)
+            _layer(number, _Signals(weight, pre, post, delta, gradient), tails)
             for number, ((weight, _), pre, post, delta, gradient, tails) in enumerate(
                 zip(
                     layers,
@@ -151,7 +151,7 @@ class _Signals(NamedTuple):
     pre: Array
     post: Array
     delta: Array
-    weight_gradient: Array  # (fan_out, fan_in)
+    gradient: Layer  # weight (fan_out, fan_in), bias (fan_out,)
 
 
 def _layer(number: int, signals: _Signals, tails: _Tails) -> LayerEvidence:
@@ -164,7 +164,8 @@ def _layer(number: int, signals: _Signals, tails: _Tails) -> LayerEvidence:
         activation_mean=float(post.mean()),
         activation_std=_rms(post - post.mean()),
         gradient_std=_rms(delta) * samples,
-        weight_gradient_norm=_rms(gradient) * math.sqrt(gradient.size),
+        weight_gradient_norm=_norm(gradient.weight),
+        bias_gradient_norm=_norm(gradient.bias),
         identical_units=_identical(pre),
         dead_units=tails.dead_units,
         saturated=float(tails.flat.mean()),
@@ -206,6 +207,10 @@ def _rms(values: NDArray[Any]) -> float:
     if largest == 0 or not np.isfinite(largest):
         return float(largest)
     return float(largest * np.sqrt(np.square(values / largest).mean()))
+
+
+def _norm(values: NDArray[Any]) -> float:
+    return _rms(values) * math.sqrt(values.size)
 
 
 def _spread(outputs: Array) -> float:

@@ -44,6 +44,9 @@ Draw = Literal["published", "seeded"]
 # The exercise draws its weights from NumPy's legacy stream with this seed.
 PUBLISHED_SEED = 3
 
+# Its data set, as Dataset.name has it.
+PUBLISHED_DATA = "circles"
+
 # The exercise prints its cost 15 times.
 RECORDS = 15
 
@@ -118,10 +121,11 @@ class Experiment(BaseModel):
         nearest of 1, 2, 5, 10, 20, 50, ...
     cost
         Form of the reported cost: ``careful``, or ``course`` (-log(a), which may be ``inf``; binary
-        cross-entropy only). ``None``: ``course`` for the published exercise, else ``careful``.
+        cross-entropy only). ``None``: ``course`` on the exercise's circles without seeds, else
+        ``careful``.
     draw
         Where starting weights come from, see :mod:`initlab.experiments.starts`. ``None``:
-        ``published`` for the published exercise, else ``seeded``.
+        ``published`` where no seeds are given, else ``seeded``.
     target_cost
         A run whose final cost is at or below it has converged. ``None``: a quarter of the cost of
         the best constant prediction on the training set (:func:`best_constant_cost`).
@@ -213,7 +217,8 @@ def resolve(experiment: Experiment, dataset: Dataset, *, published: bool = False
     dataset
         The data that its ``data`` names.
     published
-        Whether this is the published exercise, whose stream and cost form are the defaults then.
+        Whether no seeds are given: the published stream is the default then, and on the exercise's
+        own data its cost form.
 
     Raises
     ------
@@ -230,6 +235,7 @@ def resolve(experiment: Experiment, dataset: Dataset, *, published: bool = False
             f"accepted: {', '.join(fitting)}"
         )
     binary = loss == "binary_cross_entropy"
+    exercise = published and binary and dataset.name == PUBLISHED_DATA
     if experiment.cost == "course" and not binary:
         raise InvalidValueError(
             f"cost='course' is a form of binary_cross_entropy, the loss is {loss}; "
@@ -253,7 +259,7 @@ def resolve(experiment: Experiment, dataset: Dataset, *, published: bool = False
     settled = {
         "loss": loss,
         "record_every": record_every,
-        "cost": experiment.cost or ("course" if published and binary else "careful"),
+        "cost": experiment.cost or ("course" if exercise else "careful"),
         "draw": experiment.draw or ("published" if published else "seeded"),
         "target_cost": target_cost,
     }
@@ -317,7 +323,7 @@ def plan(
     experiment
         The setting; it is resolved here.
     seeds
-        ``None`` for the published exercise (seed 3, legacy stream), a number n for seeds 0 to
+        ``None`` for the published draw (seed 3, legacy stream), a number n for seeds 0 to
         n - 1, or the seeds themselves.
     dataset
         The data that the experiment names, where it is loaded already.

@@ -25,8 +25,8 @@ class LayerEvidence:
     gradient_std
         Root mean square over units and samples of the cost's derivative by the pre-activations,
         times the number of samples: comparable between layers and sample counts.
-    weight_gradient_norm
-        Euclidean norm of the cost's derivative by the layer's weights.
+    weight_gradient_norm, bias_gradient_norm
+        Euclidean norm of the cost's derivative by the layer's weights, by its biases.
     identical_units
         Units whose pre-activation equals another unit's of the layer on every sample: they compute
         the same function. (Units that merely give the same output, as dead ones do, do not count.)
@@ -45,6 +45,7 @@ class LayerEvidence:
     activation_std: float
     gradient_std: float
     weight_gradient_norm: float
+    bias_gradient_norm: float
     identical_units: int
     dead_units: int
     saturated: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from initlab._base.records import to_plain
@@ -37,6 +38,8 @@ class Results:
         The setting, resolved.
     dataset
         What was trained on.
+    inits, seeds
+        What was planned: each of these starts with each of these seeds.
     runs
         In the order of the plan: start by start, seed by seed.
     interrupted
@@ -47,6 +50,8 @@ class Results:
 
     experiment: Experiment
     dataset: Dataset
+    inits: tuple[str, ...]
+    seeds: tuple[int, ...]
     runs: tuple[RunRecord, ...]
     interrupted: bool
     seconds: float
@@ -63,7 +68,11 @@ class Results:
 
     def summaries(self) -> tuple[StartSummary, ...]:
         """Summarise each start over its seeds."""
-        return summarise(self.runs)
+        return self._summaries
+
+    @cached_property
+    def _summaries(self) -> tuple[StartSummary, ...]:
+        return summarise(self.runs)  # thousands of resamples: once, for every table that shows them
 
     def summary(self) -> pd.DataFrame:
         """Return one row a start: counts, then median, quartiles and interval of each quantity."""
@@ -107,6 +116,8 @@ class Results:
         recipe = experiment.recipe()
         return {
             **experiment.model_dump(),
+            "inits": self.inits,
+            "seeds": self.seeds,
             "sizes": self.network.sizes,
             "parameters": self.network.parameter_count,
             "record_steps": recipe.record_steps,
@@ -213,6 +224,8 @@ def execute(
     return Results(
         experiment=jobs[0].experiment,
         dataset=dataset,
+        inits=tuple(dict.fromkeys(job.init for job in jobs)),
+        seeds=tuple(dict.fromkeys(job.seed for job in jobs)),
         runs=done.runs,
         interrupted=done.interrupted,
         seconds=time.perf_counter() - started,

@@ -24,6 +24,9 @@ SATURATED_SHARE = 0.5
 # as much as the whole set would by guessing: 0.05 · 6 against ln 2.
 SATURATED_OUTPUT_SHARE = 0.1
 
+# The output bias stands still where the samples' derivatives cancel, up to rounding.
+BALANCED = 1e-12
+
 # A signal a hundred times weaker at one end of the network than at the other: no learning rate
 # suits both. He starts of 2 to 30 layers keep within 0.05 and 2. Growth shows as saturation or
 # divergence long before it is this large, and is named only beyond.
@@ -103,10 +106,16 @@ class _Start:
         if self.dead:
             parts.append(_dead(self.dead))
         if all(layer.weight_gradient_norm == 0 for layer in self.layers):
-            return [*parts, "gradients exactly zero"]
+            return [*parts, self._nothing_moves()]
         if any(layer.dead_units == layer.units for layer in self.hidden):
             return parts  # nothing passes: signals and gradients beyond it have no meaning
         return parts + self._signals()
+
+    def _nothing_moves(self) -> str:
+        output = self.layers[-1]
+        if output.bias_gradient_norm <= BALANCED * output.gradient_std:
+            return "gradients exactly zero"
+        return "weight gradients exactly zero, only the output bias moves"
 
     def _signals(self) -> list[str]:
         first, last = self.layers[0], self.layers[-1]

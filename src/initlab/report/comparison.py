@@ -121,7 +121,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         lines = [f"{each.init}: {each.what_happened}" for each in self.results.summaries()]
-        return "\n".join([f"<Comparison of {len(self.runs)} runs>", *lines])
+        cut = ", interrupted" if self.results.interrupted else ""
+        return "\n".join([f"<Comparison of {len(self.runs)} runs{cut}>", *lines])
 
     def _repr_html_(self) -> str:
         from initlab.report import html  # noqa: PLC0415 - for notebooks alone
@@ -182,10 +183,10 @@ def compare(  # noqa: PLR0913 - one parameter a setting
         As in :class:`initlab.engine.recipe.Recipe`.
     cost
         ``"careful"``, or ``"course"``: -log(a), ``inf`` where the output saturates. ``None``:
-        ``"course"`` for the published exercise.
+        ``"course"`` on the exercise's circles without seeds.
     draw
         ``"published"`` for NumPy's legacy stream, ``"seeded"`` for one of each seed's own.
-        ``None``: ``"published"`` for the published exercise.
+        ``None``: ``"published"`` where no seeds are given.
     record_every
         Steps between recorded costs; ``None``: about a fifteenth of all.
     target_cost

@@ -74,7 +74,7 @@ def fragment(results: Results) -> str:
         for each in results.summaries()
     )
     return (
-        f"<div><p><strong>{escape(setting.title(results))}</strong></p>"
+        f"<div><p><strong>{escape(setting.title(results))}</strong></p>{_notice(results)}"
         f"<ul>{lines}</ul>{_summary_table(results)}</div>"
     )
 

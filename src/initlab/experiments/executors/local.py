@@ -70,13 +70,13 @@ def run_chunks(
 
 
 def _follow(
-    futures: Sequence[Future[Result]], collect: Callable[[Result], None], tick: Callable[[], None]
+    futures: list[Future[Result]], collect: Callable[[Result], None], tick: Callable[[], None]
 ) -> None:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+    while futures:
+        done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
         for future in done:
             collect(future.result())
+            futures.remove(future)  # it holds its result, which the collector may have cut down
         tick()
 
 

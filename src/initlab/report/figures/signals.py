@@ -161,7 +161,7 @@ class SignalDisplay:
         ax.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
         ax.yaxis.minorticks_off()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        ax.set_xlim(0.8, max(curve.layers[-1] for curve in self.curves) + 0.2)
+        ax.set_xlim(0.8, max((curve.layers[-1] for curve in self.curves), default=1) + 0.2)
         room = (scale.high / scale.low) ** 0.06
         ends = [scale.low, scale.high, *(at for at, _ in scale.baselines)]
         ax.set_ylim(min(ends) / room, max(ends) * room)
@@ -171,7 +171,9 @@ class SignalDisplay:
 
 def signal_scale(values: Sequence[Spread]) -> Scale:
     """Choose whole decades around all positive values, and the baselines that are needed."""
-    edges = np.concatenate([edge for v in values for edge in (v.low, v.median, v.high)])
+    edges = np.array([])  # as it stays where Ctrl-C came before the first run was finished
+    for v in values:
+        edges = np.concatenate([edges, v.low, v.median, v.high])
     logs = np.log10(edges[np.isfinite(edges) & (edges > 0)])
     # Doubles end at 1e308: what is smaller or larger than this is drawn at the end of the scale.
     low, high = -1, 0
