@@ -104,6 +104,9 @@ def test_home_is_understood(
     assert initlab("compare", "he_normal", "--steps", "5", "--out=~/results").status == 0
     assert (empty_folder / "home" / "results" / "report.html").exists()
     assert not Path("~").exists()
+    # Where nobody is called that, it is a name like any other.
+    assert initlab("compare", "he_normal", "--steps", "5", "--out", "~nobody's/x").status == 0
+    assert Path("~nobody's/x/report.html").exists()
 
 
 def test_a_second_report_takes_the_place_of_the_first_and_of_nothing_else(

@@ -244,7 +244,7 @@ def test_saturated_outputs_train_on_without_nan(precision: str, sign: int):
     scales = np.linspace(0.98 * limit, 1.02 * limit, 400)
     inputs, targets = sign * scales[None, :], (np.arange(400)[None, :] % 2).astype(float)
     # The identity: logits that run over the place where e^-z overflows.
-    recipe = Recipe(steps=1, learning_rate=1e-9, record_steps=(0,), precision=precision)
+    recipe = Recipe(steps=1, learning_rate=1e-3, record_steps=(0,), precision=precision)
     layers = [Layer(np.ones((1, 1, 1)), np.zeros((1, 1)))]
     found = train(Network((1, 1)), recipe, layers, inputs, targets)
     assert found.course_cost is not None
@@ -253,8 +253,8 @@ def test_saturated_outputs_train_on_without_nan(precision: str, sign: int):
     assert_allclose(found.cost[0, 0], scales.mean() / 2, rtol=0.02)
     # The delta is -1/400 or 1/400 for wrong samples, 0 for right ones.
     wrong = targets[0] == (sign < 0)
-    step = (inputs[0, wrong] * (1 if sign > 0 else -1)).sum() / 400 * 1e-9
-    assert_allclose(1 - found.layers[0].weight[0, 0, 0], step, rtol=1e-6, atol=2e-7)
+    step = (inputs[0, wrong] * (1 if sign > 0 else -1)).sum() / 400 * 1e-3
+    assert_allclose(1 - found.layers[0].weight[0, 0, 0], step, rtol=1e-4)
     assert np.isfinite(found.layers[0].bias).all()
 
 

@@ -179,7 +179,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
         "jobs": jobs,
     }
     folder = out or (None if json else DEFAULT_FOLDER)
-    return functools.partial(_run, settings, folder and folder.expanduser(), json=json)
+    return functools.partial(_run, settings, folder and _at_home(folder), json=json)
 
 
 def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
@@ -190,7 +190,7 @@ def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
 
     if folder is not None:
         report.check_folder(folder)
-        _spare_data(Path(settings["data"]), folder, report.FILES)
+        _spare_data(_at_home(Path(settings["data"])), folder, report.FILES)
     with RunProgress() as progress, held_back(2, progress.stopping):
         result = report.compare(**settings, progress=progress)
     if not result.runs:  # Ctrl-C came before the first was finished
@@ -211,6 +211,14 @@ def _present(result: Comparison, folder: Path | None, *, json: bool) -> None:
         page = result.save(folder)
         if not json:
             say(f"Report: {page}")
+
+
+def _at_home(path: Path) -> Path:
+    """Replace a leading ``~``; the shell leaves the one in ``--out=~/results``."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no such user: it is a name like any other
+        return path
 
 
 def _spare_data(data: Path, folder: Path, names: tuple[str, ...]) -> None:

@@ -285,6 +285,14 @@ def _load(problem, work, step, start, measuring):
 
 
 @_inlined
+def _load_all(problem, work):
+    """Put all samples into the panels where one batch holds them: they stay there."""
+    samples = problem.inputs.shape[0]
+    if problem.batch == samples:
+        _gather(problem, work, 0, samples, shuffled=False)
+
+
+@_inlined
 def _binary_costs(z, y):
     """Return the careful and the course's binary cross-entropy of one logit."""
     signed = (1 - 2 * y) * z
@@ -350,8 +358,8 @@ def _is_due(steps, index, step):
 def train(kernel, problem, work, outcome):
     """Train one replica, recording cost and parameters at the steps asked for.
 
-    Each turn of the loop is one pass over a batch. It either trains, or measures the cost over
-    all samples, which takes as many passes as there are batches.
+    Each turn of the loop is one pass over a batch. It trains, or it measures the cost over all
+    samples, which takes as many passes as there are batches; where that is one, it does both.
 
     Parameters
     ----------
@@ -365,8 +373,7 @@ def train(kernel, problem, work, outcome):
     step, counted, record, snapshot = 0, 0, 0, 0
     seen, careful, course = 0, 0.0, 0.0
     measuring, ending, recording = False, False, False
-    if problem.batch == samples:
-        _gather(problem, work, 0, samples, shuffled=False)
+    _load_all(problem, work)
     while True:
         if not measuring:
             if _is_due(problem.snapshot_steps, snapshot, step):
@@ -381,23 +388,25 @@ def train(kernel, problem, work, outcome):
             seen, careful, course = 0, 0.0, 0.0
         count, tiles = _load(problem, work, step, seen, measuring)
         at = _forward(kernel, problem, work, tiles)
-        if not measuring:
-            _output_delta(kernel, problem, work, tiles, at)
-            _backward(kernel, problem, work, tiles, at)
-            _update(problem, work, step)
-            step += 1
-            continue
-        costs = _batch_costs(problem, work, at, count)
-        careful += costs[0]
-        course += costs[1]
-        seen += count
-        if seen == samples:
+        if measuring:
+            costs = _batch_costs(problem, work, at, count)
+            careful += costs[0]
+            course += costs[1]
+            seen += count
+            if seen < samples:
+                continue
             if recording:
                 outcome.cost[record] = careful / samples
                 outcome.course_cost[record] = course / samples
                 record += 1
-            measuring = False
             if ending:
                 outcome.final_cost[0] = careful / samples
                 outcome.steps_done[0] = step
                 break
+            measuring = False
+            if problem.batch < samples:
+                continue  # the step has a batch of its own; all samples are the batch otherwise
+        _output_delta(kernel, problem, work, tiles, at)
+        _backward(kernel, problem, work, tiles, at)
+        _update(problem, work, step)
+        step += 1
