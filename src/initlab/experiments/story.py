@@ -170,6 +170,8 @@ def _without_cause(
         return "still falling at the last step"
     if final_cost < min(costs):
         return f"hardly falling at cost {final_cost:.3g}, signals healthy"
+    if final_cost < costs[0]:
+        return f"cost unsteady, {final_cost:.3g} at the end, signals healthy"
     return f"stuck at cost {final_cost:.3g}, signals healthy"
 
 

@@ -115,8 +115,9 @@ class Comparison:
         figures = render(self.results)
         return {
             **{f"{name}.png": image for name, image in figures.items()},
-            "runs.csv": _csv(self.results).encode(),
-            "report.html": html.page(self.results, figures).encode(),
+            # A path may hold bytes that are no text; they come through as escapes.
+            "runs.csv": _csv(self.results).encode(errors="backslashreplace"),
+            "report.html": html.page(self.results, figures).encode(errors="backslashreplace"),
         }
 
     def __repr__(self) -> str:
@@ -245,16 +246,18 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         If it could not: a file or a folder is in the way, or permission is missing.
     """
     target = Path(folder)
-    for name in FILES:
-        if (target / name).is_dir():
-            raise OutputError(f"cannot write {target / name}: a folder of this name is in the way")
-    existing = target
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    try:
+        blocked = next((target / name for name in FILES if (target / name).is_dir()), None)
+        existing = next(path for path in (target, *target.absolute().parents) if path.exists())
+    except OSError as error:
+        raise OutputError(f"cannot write to {target}: {error.strerror or error}") from error
+    if blocked is not None:
+        raise OutputError(f"cannot write {blocked}: a folder of this name is in the way")
     if not existing.is_dir():
         raise OutputError(f"cannot write to {target}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write to {target}: no permission to write in {existing}")
+    _write_together(target, {})  # permission is not all: the disk may be full, the name too long
 
 
 def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -86,15 +86,21 @@ class SummaryTable:
         ]
         over = ": median [quartiles] (95 % interval of the median) over seeds"
         yield _title("Summary" + over * found.several)
-        for chosen, name in _summary_tables(widths, min(options.max_width, WIDTH)):
+        width = min(options.max_width, WIDTH)
+        for chosen, name in _summary_tables(widths, width):
             table = _table(leading=int(found.several))
-            for column in chosen:
-                if column == 0:
-                    table.add_column(found.headings[0], no_wrap=True)
-                else:
-                    justify = "right" if column > 1 else "left"
-                    heading, least = found.headings[column], widths[column]
-                    table.add_column(heading, justify=justify, min_width=least)
+            table.add_column(found.headings[0], width=name)
+            left = width - name - sum(widths[column] + _BETWEEN for column in chosen[1:])
+            for column in chosen[1:]:
+                # Widths are set, as rich would take from the wrong columns where it is tight: a
+                # heading stays on one line while there is room for it.
+                heading, least = found.headings[column], widths[column]
+                extra = max(0, len(heading) - least)
+                extra = extra if extra <= left else 0
+                left -= extra
+                table.add_column(
+                    heading, justify="right" if column > 1 else "left", width=least + extra
+                )
             for row in found.rows:
                 start = Text(wrap(row[0][0], name), overflow="fold")
                 table.add_row(start, *(_cell(row[column]) for column in chosen[1:]))
