@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -76,6 +76,13 @@ def assert_same_training(fast: Trajectory, judge: Trajectory, tolerance: float) 
         assert_allclose(ours / size, theirs / size, rtol=0, atol=tolerance)
 
 
+def judged(problem: Any) -> Trajectory:
+    """Train with the reference; drop problems that diverge, which have a test of their own."""
+    judge = problem.train(engine="reference")
+    assume(np.abs(pack(judge.layers)).max() < 30)  # false for nan
+    return judge
+
+
 some_problems = given(drawn=arguments())
 forty = settings(max_examples=40, deadline=None)
 
@@ -85,7 +92,7 @@ forty = settings(max_examples=40, deadline=None)
 @some_problems
 def test_float64_is_the_reference(problem_of: MakeProblem, drawn: dict[str, Any], activation: str):
     problem = problem_of(activation=activation, **drawn)
-    assert_same_training(problem.train(), problem.train(engine="reference"), 1e-10)
+    assert_same_training(problem.train(), judged(problem), 1e-10)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
@@ -96,7 +103,7 @@ def test_float32_is_the_reference_but_for_rounding(
 ):
     drawn = {**drawn, "precision": "float32", "epsilon": 1e-3}
     problem = problem_of(activation=activation, **drawn)
-    fast, judge = problem.train(), problem.train(engine="reference")
+    fast, judge = problem.train(), judged(problem)
     # Most numbers differ in their last digits alone. Among thousands of pre-activations one may
     # come so near a kink that rounding decides its side, which moves a few weights by more.
     assert_same_training(fast, judge, 2e-3)
@@ -113,7 +120,7 @@ def test_narrower_vectors_give_the_reference(
 ):
     problem = problem_of(activation=activation, **drawn)
     narrow = problem.train(vector_bytes=vector_bytes)
-    assert_same_training(narrow, problem.train(engine="reference"), 1e-10)
+    assert_same_training(narrow, judged(problem), 1e-10)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
