@@ -185,8 +185,8 @@ def compare(  # noqa: PLR0913 - one parameter an option
 def _run(settings: dict[str, Any], folder: Path | None, *, json: bool) -> int:
     """Train, print and save; returns the exit status."""
     # Imported here, so that --help and a mistyped option answer at once.
-    from initlab.cli.progress import RunProgress  # noqa: PLC0415
-    from initlab.report import comparison as report  # noqa: PLC0415
+    from initlab.cli.progress import RunProgress  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.report import comparison as report  # noqa: PLC0415 - heavy, and not always needed
 
     if folder is not None:
         report.check_folder(folder)
@@ -229,7 +229,7 @@ def _spare_data(data: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _tables(result: Comparison) -> str:
-    from initlab.report.tables import CostTable, HappenedTable, SummaryTable  # noqa: PLC0415
+    from initlab.report.tables import CostTable, HappenedTable, SummaryTable  # noqa: PLC0415 - heavy, and not always needed
 
     return rendered(table(result.results) for table in (CostTable, SummaryTable, HappenedTable))
 

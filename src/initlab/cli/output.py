@@ -29,7 +29,7 @@ def say(text: str) -> None:
     """
     stream = sys.stdout
     # Gone where the program was started with stdout closed, whatever the type says.
-    if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
+    if stream is None:  # pyright: ignore[reportUnnecessaryComparison] - see above
         return
     # A file's name may hold what the terminal cannot show.
     shown = f"{text}\n".encode(_encoding(), "backslashreplace").decode(_encoding())
