@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Imported here, so that Ctrl-C while it loads gets the same answer as at any other time.
-        from initlab.cli.app import run  # noqa: PLC0415 - heavy, and not always needed
+        from initlab.cli.app import run  # noqa: PLC0415 - Ctrl-C may come meanwhile
 
         return run(words)
     except KeyboardInterrupt:
