@@ -54,4 +54,4 @@ class FanScale:
         """Return the factor; an empty weight, whose fan may be 0, counts as fan 1."""
         fans = fans or read_fans(shape)
         fan = {"fan_in": fans.fan_in, "fan_out": fans.fan_out, "fan_avg": fans.average}[self.mode]
-        return self.gain * math.sqrt(self.numerator / max(fan, 1))
+        return self.gain * math.sqrt(self.numerator / (fan or 1))
