@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from initlab.engine.compiled import compiled
+from initlab._base.compiled import compiled
 
 
 @compiled

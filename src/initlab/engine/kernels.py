@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
+from initlab._base.compiled import compiled
 from initlab.engine.batches import shuffle
 from initlab.engine.blocks import (
     activate,
@@ -28,7 +29,6 @@ from initlab.engine.blocks import (
     softmax_delta,
     weight_gradients,
 )
-from initlab.engine.compiled import compiled
 
 BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR = range(3)
 SGD, MOMENTUM, ADAM = range(3)

@@ -44,6 +44,7 @@ def machine_vector_bytes() -> int:
 def version() -> str:
     """Hash the sources that kernels are made of; in their type, so that no stale one is loaded."""
     digest = hashlib.blake2b(digest_size=8)
+    digest.update((resources.files("initlab._base") / "compiled.py").read_bytes())
     for package in ("initlab.engine", "initlab.activations"):
         files = [f for f in resources.files(package).iterdir() if f.name.endswith(".py")]
         for file in sorted(files, key=lambda f: f.name):

@@ -1,4 +1,4 @@
-"""How the engine's functions are compiled."""
+"""How functions are compiled."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from initlab.engine.compiled import compiled
+from initlab._base.compiled import compiled
 
 
 def half(x: float) -> float:
