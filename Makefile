@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export MPLBACKEND := Agg
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -36,6 +36,10 @@ lint: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The pages of the catalogue, from its entries.
+docs: $(VENV)/installed
+	$(BIN)/python -m initlab.report.catalogue docs
 
 clean:
 	rm -rf $(VENV) $(DEMO)

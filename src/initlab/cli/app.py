@@ -10,9 +10,14 @@ import typer
 
 from initlab._base.errors import InitlabError, UnknownNameError
 from initlab._base.version import __version__
-from initlab.cli.compare import EXAMPLES, compare
+from initlab.cli.compare import EXAMPLES as COMPARE_EXAMPLES
+from initlab.cli.compare import compare
 from initlab.cli.interrupts import came_of_interrupt
+from initlab.cli.listing import EXAMPLES as LIST_EXAMPLES
+from initlab.cli.listing import list_initializers
 from initlab.cli.output import complain
+from initlab.cli.show import EXAMPLES as SHOW_EXAMPLES
+from initlab.cli.show import show
 from initlab.cli.usage import explain
 
 FINE, WRONG_INPUT, INTERNAL_FAULT, INTERRUPTED = 0, 2, 3, 130
@@ -28,7 +33,11 @@ app = typer.Typer(
 
 # Each returns a function that does the work. It is called outside of typer, which would turn an
 # interrupt and a closed pipe into exits of its own.
-_COMMANDS = {"compare": (compare, EXAMPLES)}
+_COMMANDS: dict[str, tuple[Callable[..., Callable[[], int]], str]] = {
+    "compare": (compare, COMPARE_EXAMPLES),
+    "list": (list_initializers, LIST_EXAMPLES),
+    "show": (show, SHOW_EXAMPLES),
+}
 for _name, (_command, _examples) in _COMMANDS.items():
     app.command(_name, epilog=_examples)(_command)
 

@@ -6,15 +6,47 @@ import inspect
 
 from initlab._base.catalogue import Catalogue
 from initlab._base.errors import InvalidValueError
-from initlab._base.spec import parse_call
-from initlab.initializers import elementary, orthogonal, variance_scaling
-from initlab.initializers._definition import Distribution, Entry, Initializer, Moments, Scale
+from initlab._base.spec import Literal, parse_call
+from initlab.initializers import (
+    activation_scaling,
+    attention,
+    convolutional,
+    data_driven,
+    depth_aware,
+    elementary,
+    embeddings,
+    mup,
+    orthogonal,
+    patterns,
+    recurrent,
+    structured,
+    transformer_depth,
+    variance_scaling,
+)
+from initlab.initializers._definition import Distribution, Elementwise, Initializer, Moments, Scale
+from initlab.initializers._entry import FAMILIES, FRAMEWORKS, Entry, Variant
 
 catalogue: Catalogue[Entry] = Catalogue(
     "initializer",
     {
         entry.name: entry
-        for entry in (*elementary.ENTRIES, *variance_scaling.ENTRIES, *orthogonal.ENTRIES)
+        for module in (
+            elementary,
+            patterns,
+            variance_scaling,
+            activation_scaling,
+            orthogonal,
+            convolutional,
+            depth_aware,
+            transformer_depth,
+            mup,
+            structured,
+            attention,
+            recurrent,
+            embeddings,
+            data_driven,
+        )
+        for entry in module.ENTRIES
     },
     aliases={
         "gaussian": "normal",
@@ -22,6 +54,8 @@ catalogue: Catalogue[Entry] = Catalogue(
         "xavier_uniform": "glorot_uniform",
         "kaiming_normal": "he_normal",
         "kaiming_uniform": "he_uniform",
+        "standard_uniform": "pytorch_default",
+        "eye": "identity",
     },
 )
 
@@ -69,9 +103,38 @@ def _refusal(text: str, entry: Entry, error: Exception) -> InvalidValueError:
     return InvalidValueError(f"initializer {text!r}: {error}; accepted: {entry.signature}")
 
 
+def arguments(initializer: Initializer) -> dict[str, Literal]:
+    """Return every argument of an initialiser by name, those left at their defaults included.
+
+    Examples
+    --------
+    >>> arguments(get("normal(std=10)"))
+    {'std': 10, 'mean': 0.0}
+    """
+    call = parse_call(initializer.spec, "initializer")
+    signature = inspect.signature(catalogue[call.name].make)
+    bound = signature.bind(*call.args, **dict(call.kwargs))
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
 def names() -> tuple[str, ...]:
     """Return the canonical name of every initialiser, in the catalogue's order."""
     return tuple(catalogue)
 
 
-__all__ = ["Distribution", "Entry", "Initializer", "Moments", "Scale", "catalogue", "get", "names"]
+__all__ = [
+    "FAMILIES",
+    "FRAMEWORKS",
+    "Distribution",
+    "Elementwise",
+    "Entry",
+    "Initializer",
+    "Moments",
+    "Scale",
+    "Variant",
+    "arguments",
+    "catalogue",
+    "get",
+    "names",
+]

@@ -39,6 +39,13 @@ def positive(name: str, value: object) -> float:
     return number
 
 
+def count(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number of at least ``least``; raise as :func:`finite` does."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidValueError(f"{name}={value!r} is not a whole number of at least {least}")
+    return value
+
+
 def flag(name: str, value: object) -> bool:
     """Return True or False; raise as :func:`finite` does."""
     if not isinstance(value, bool):
@@ -54,7 +61,7 @@ def one_of(name: str, value: object, accepted: Sequence[Word]) -> Word:
     raise InvalidValueError(f"{name}={value!r} is not one of {', '.join(map(repr, accepted))}")
 
 
-def spec(make: Callable[..., Initializer], **arguments: float | str) -> str:
+def spec(make: Callable[..., Initializer], **arguments: float | str | None) -> str:
     """Print the call of ``make`` with these arguments; those at their defaults are left out.
 
     Arguments without a default stand first and unnamed: ``"constant(0.5)"``, ``"normal(std=10)"``.
@@ -63,8 +70,9 @@ def spec(make: Callable[..., Initializer], **arguments: float | str) -> str:
     kwargs: list[tuple[str, Literal]] = []
     for name, parameter in inspect.signature(make).parameters.items():
         value = arguments[name]
+        text = value if value is None else plain(value)
         if parameter.default is parameter.empty:
-            args.append(plain(value))
+            args.append(text)
         elif value != parameter.default:
-            kwargs.append((name, plain(value)))
+            kwargs.append((name, text))
     return str(Call(make.__name__, tuple(args), tuple(kwargs)))

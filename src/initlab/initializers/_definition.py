@@ -1,12 +1,12 @@
-"""What an initialiser is: a distribution times a scale rule, and the record that documents it."""
+"""What an initialiser is: a distribution times a scale rule."""
 
 from __future__ import annotations
 
-import inspect
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
 from initlab._base.streams import Stream
+from initlab.sampling import CounterStream, Key
 
 Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
 class Moments(NamedTuple):
-    """Exact mean and standard deviation of an entry; the latter ``None`` without a closed form."""
+    """Exact mean and standard deviation of an entry; the latter ``None`` without a closed form.
+
+    The entry is picked at random from the weight: of the 2x2 identity, mean and std are 1/2.
+    """
 
     mean: float
     std: float | None
@@ -35,6 +40,15 @@ class Distribution(Protocol):
 
     def moments(self, shape: Shape, /) -> Moments:
         """Return mean and standard deviation of an entry, over draws of a weight of this shape."""
+        ...
+
+
+@runtime_checkable
+class Elementwise(Protocol):
+    """A distribution whose entries are independent: each can be drawn without the others."""
+
+    def write(self, out: Float32, key: Key, start: int, scale: float, shift: float, /) -> None:
+        """Write ``shift + scale · entry`` for the entries from ``start`` on, in place."""
         ...
 
 
@@ -114,6 +128,54 @@ class Initializer:
         values = np.asarray(self.distribution.draw(shape, stream) * factor)
         return values + self.shift if self.shift else values
 
+    def fill(
+        self,
+        out: Float32,
+        key: Key,
+        *,
+        shape: Sequence[int],
+        start: int = 0,
+        fans: Fans | None = None,
+    ) -> None:
+        """Draw a slice of a weight in place, from counter-based random numbers.
+
+        An entry follows from the key and its place in the weight: a slice drawn alone equals that
+        slice of the whole. Where entries depend on each other (orthogonal, sparse), the whole
+        weight is drawn and the rest thrown away.
+
+        Parameters
+        ----------
+        out
+            C-contiguous float32 array; its entries are those of the flattened weight from ``start``
+            on.
+        key
+            Of the weight, see :mod:`initlab.sampling`.
+        shape
+            Of the whole weight.
+        start
+            Index of the first entry in the flattened weight.
+        fans
+            As in :meth:`sample`.
+
+        Raises
+        ------
+        InvalidValueError
+            If the slice leaves the weight, or as :meth:`sample` does.
+        """
+        shape = _checked(shape)
+        size = math.prod(shape)
+        if not 0 <= start <= start + out.size <= size:
+            raise InvalidValueError(
+                f"entries {start} to {start + out.size} are no slice of a weight of shape {shape}, "
+                f"which has {size}"
+            )
+        if isinstance(self.distribution, Elementwise):
+            factor = self.scale.factor(shape, fans)
+            self.distribution.write(out, key, start, factor, self.shift)
+            return
+        whole = self.sample(shape, CounterStream(key), fans=fans)
+        out.reshape(-1)[...] = whole.reshape(-1)[start : start + out.size]
+
     def std(self, shape: Sequence[int], *, fans: Fans | None = None) -> float | None:
         """Return the exact standard deviation of an entry, over draws of a weight of this shape.
 
@@ -140,50 +202,6 @@ def _checked(shape: Sequence[int]) -> Shape:
     if any(size < 0 for size in sizes):
         raise InvalidValueError(f"shape {sizes} has a negative size; each must be 0 or more")
     return sizes
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A catalogue entry: how to make the initialiser, and what a person should know about it.
-
-    Attributes
-    ----------
-    make
-        Makes the initialiser from its arguments.
-    formula
-        The definition as plain text; w is an entry of the weight.
-    std
-        Standard deviation of an entry as plain text.
-    reference
-        Authors, year, title, venue; where in it.
-    when, when_not
-        What it is good for, and where it fails.
-    differs
-        How the functions of that name in PyTorch, Keras and JAX differ from this one.
-    """
-
-    make: Callable[..., Initializer]
-    formula: str
-    std: str
-    reference: str
-    when: str
-    when_not: str
-    differs: str
-
-    @property
-    def name(self) -> str:
-        """The catalogue name."""
-        return self.make.__name__
-
-    @property
-    def signature(self) -> str:
-        """Every argument with its default, ``"normal(std=1, mean=0)"``; named ones follow a *."""
-        arguments: list[str] = []
-        for p in inspect.signature(self.make).parameters.values():
-            if p.kind is p.KEYWORD_ONLY and "*" not in arguments:
-                arguments.append("*")
-            arguments.append(p.name if p.default is p.empty else f"{p.name}={plain(p.default)!r}")
-        return f"{self.name}({', '.join(arguments)})"
 
 
 def plain(value: float | str) -> float | str:

@@ -10,7 +10,8 @@ import math
 from typing import Literal, get_args
 
 from initlab.initializers._arguments import finite, one_of, positive, spec
-from initlab.initializers._definition import Entry, Initializer
+from initlab.initializers._definition import Initializer
+from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, TruncatedNormal, Uniform
 from initlab.initializers.scales import FAN_MODES, FanMode, FanScale
 
@@ -150,8 +151,7 @@ def _rectifier_gain(slope: float) -> float:
 
 _LECUN = (
     "LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, in Neural Networks: Tricks of the "
-    "Trade, sec. 4.6, eq. 16; Klambauer, Unterthiner, Mayr & Hochreiter 2017, Self-Normalizing "
-    "Neural Networks, NeurIPS (for SELU)"
+    "Trade, sec. 4.6, eq. 16"
 )
 _GLOROT = (
     "Glorot & Bengio 2010, Understanding the Difficulty of Training Deep Feedforward Neural "
@@ -161,8 +161,16 @@ _HE = (
     "He, Zhang, Ren & Sun 2015, Delving Deep into Rectifiers: Surpassing Human-Level Performance "
     "on ImageNet Classification, ICCV, eq. 10 (fan_in), 14 (fan_out), 15 (slope)"
 )
-_LECUN_WHEN = "SELU, which it keeps at mean 0 and variance 1; linear layers; tanh near 0"
+_LECUN_ASSUMES = (
+    "independent weights; inputs of second moment 1; an activation that keeps it, linear or scaled "
+    "to"
+)
+_LECUN_WHEN = "linear layers; SELU, which it keeps at mean 0 and variance 1; tanh near 0"
 _LECUN_WHEN_NOT = "ReLU and its relatives without their gain: each layer halves the second moment"
+_GLOROT_ASSUMES = (
+    "independent weights; an activation that is the identity near 0 (symmetric, slope 1) and "
+    "pre-activations small enough to stay there"
+)
 _GLOROT_WHEN = (
     "tanh, softsign and other activations that are linear and symmetric near 0; attention and "
     "linear output layers"
@@ -171,89 +179,202 @@ _GLOROT_WHEN_NOT = (
     "deep ReLU networks (layers of equal width halve the second moment; 30 of them stall) and "
     "sigmoid, which is not symmetric: both break the assumption of the derivation"
 )
+_HE_ASSUMES = (
+    "independent weights of symmetric distribution; zero biases; a rectifier of the given slope "
+    "before the layer (fan_in) or after it (fan_out)"
+)
 _HE_WHEN = "ReLU and leaky ReLU at any depth; a usual start for GELU, SiLU and Mish"
 _HE_WHEN_NOT = (
     "tanh and sigmoid in deep networks, which it saturates; SELU; residual networks without "
     "normalisation, whose branches add up"
 )
-_TRUNCATED_ELSEWHERE = (
-    "Keras and JAX draw from a normal distribution cut at 2 stds and divide the std by "
-    "0.87962566: variance_scaling with distribution='truncated_normal'; "
+_CUT = (
+    "draws from a normal distribution cut at 2 stds and divides the std by 0.87962566: "
+    "variance_scaling with distribution='truncated_normal'"
 )
 _KAIMING = (
     "takes its gain by the activation's name and reads fan_out over all groups of a convolution; "
-    "nn.Linear and nn.Conv start from kaiming_uniform_(a=sqrt(5)), a third of lecun's variance"
+    "nn.Linear and nn.Conv start from kaiming_uniform_(a=sqrt(5)): pytorch_default"
 )
 
 ENTRIES = (
     Entry(
-        lecun_normal,
+        make=lecun_normal,
+        family="variance scaling",
         formula="w ~ N(0, gain² / fan_in)",
         std="gain · sqrt(1 / fan_in)",
+        assumes=_LECUN_ASSUMES,
         reference=_LECUN,
+        cites=("lecun1998efficient",),
         when=_LECUN_WHEN,
         when_not=_LECUN_WHEN_NOT,
-        differs=f"{_TRUNCATED_ELSEWHERE}it is the default of Flax's Dense; PyTorch has it as "
-        "kaiming_normal_(nonlinearity='linear')",
+        variants={
+            "pytorch": Variant(
+                "under another name: kaiming_normal_(nonlinearity='linear')",
+                'w = nn.init.kaiming_normal_(torch.empty(shape), nonlinearity="linear")',
+            ),
+            "keras": Variant(
+                f"LecunNormal {_CUT}",
+                'w = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")'
+                "(shape)",
+            ),
+            "jax": Variant(
+                f"lecun_normal, the default of Flax's Dense, {_CUT}",
+                'w = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")(key, shape)',
+            ),
+        },
     ),
     Entry(
-        lecun_uniform,
+        make=lecun_uniform,
+        family="variance scaling",
         formula="w ~ U(-b, b), b = gain · sqrt(3 / fan_in)",
         std="gain · sqrt(1 / fan_in)",
+        assumes=_LECUN_ASSUMES,
         reference=_LECUN,
+        cites=("lecun1998efficient",),
         when=f"{_LECUN_WHEN}; the bounded sibling of lecun_normal",
         when_not=_LECUN_WHEN_NOT,
-        differs="the same in Keras and JAX; PyTorch has it as kaiming_uniform_(nonlinearity="
-        "'linear'); course texts also call U(-1/sqrt(fan_in), 1/sqrt(fan_in)) standard, a third "
-        "of this variance",
+        variants={
+            "pytorch": Variant(
+                "under another name: kaiming_uniform_(nonlinearity='linear')",
+                'w = nn.init.kaiming_uniform_(torch.empty(shape), nonlinearity="linear")',
+            ),
+            "keras": Variant(
+                "LecunUniform is the same", "w = keras.initializers.LecunUniform()(shape)"
+            ),
+            "jax": Variant(
+                "lecun_uniform is the same", "w = jax.nn.initializers.lecun_uniform()(key, shape)"
+            ),
+        },
     ),
     Entry(
-        glorot_normal,
+        make=glorot_normal,
+        family="variance scaling",
         formula="w ~ N(0, 2 gain² / (fan_in + fan_out))",
         std="gain · sqrt(2 / (fan_in + fan_out))",
+        assumes=_GLOROT_ASSUMES,
         reference=_GLOROT,
+        cites=("glorot2010understanding",),
         when=_GLOROT_WHEN,
         when_not=_GLOROT_WHEN_NOT,
-        differs=f"{_TRUNCATED_ELSEWHERE}PyTorch's xavier_normal_ is this one",
+        variants={
+            "pytorch": Variant(
+                "xavier_normal_ is the same", "w = nn.init.xavier_normal_(torch.empty(shape))"
+            ),
+            "keras": Variant(
+                f"GlorotNormal {_CUT}",
+                'w = keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")'
+                "(shape)",
+            ),
+            "jax": Variant(
+                f"glorot_normal {_CUT}",
+                'w = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "normal")(key, shape)',
+            ),
+        },
     ),
     Entry(
-        glorot_uniform,
+        make=glorot_uniform,
+        family="variance scaling",
         formula="w ~ U(-b, b), b = gain · sqrt(6 / (fan_in + fan_out))",
         std="gain · sqrt(2 / (fan_in + fan_out))",
+        assumes=_GLOROT_ASSUMES,
         reference=_GLOROT,
+        cites=("glorot2010understanding",),
         when=_GLOROT_WHEN,
         when_not=_GLOROT_WHEN_NOT,
-        differs="the same in PyTorch (xavier_uniform_), Keras (the default of Dense) and JAX",
+        variants={
+            "pytorch": Variant(
+                "xavier_uniform_ is the same", "w = nn.init.xavier_uniform_(torch.empty(shape))"
+            ),
+            "keras": Variant(
+                "GlorotUniform, the default of Dense, is the same",
+                "w = keras.initializers.GlorotUniform()(shape)",
+            ),
+            "jax": Variant(
+                "glorot_uniform is the same", "w = jax.nn.initializers.glorot_uniform()(key, shape)"
+            ),
+        },
     ),
     Entry(
-        he_normal,
+        make=he_normal,
+        family="variance scaling",
         formula="w ~ N(0, 2 / ((1 + slope²) fan))",
         std="sqrt(2 / ((1 + slope²) fan))",
+        assumes=_HE_ASSUMES,
         reference=_HE,
+        cites=("he2015delving",),
         when=_HE_WHEN,
         when_not=_HE_WHEN_NOT,
-        differs=f"{_TRUNCATED_ELSEWHERE}PyTorch's kaiming_normal_ is not cut; it {_KAIMING}",
+        variants={
+            "pytorch": Variant(
+                f"kaiming_normal_ is the same; it {_KAIMING}",
+                'w = nn.init.kaiming_normal_(torch.empty(shape), nonlinearity="relu")',
+            ),
+            "keras": Variant(
+                f"HeNormal {_CUT}",
+                'w = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")'
+                "(shape)",
+            ),
+            "jax": Variant(
+                f"he_normal {_CUT}",
+                'w = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")(key, shape)',
+            ),
+        },
     ),
     Entry(
-        he_uniform,
+        make=he_uniform,
+        family="variance scaling",
         formula="w ~ U(-b, b), b = sqrt(6 / ((1 + slope²) fan))",
         std="sqrt(2 / ((1 + slope²) fan))",
+        assumes=_HE_ASSUMES,
         reference=_HE,
+        cites=("he2015delving",),
         when=f"{_HE_WHEN}; the bounded sibling of he_normal",
         when_not=_HE_WHEN_NOT,
-        differs=f"the same in Keras, JAX and PyTorch, whose kaiming_uniform_ {_KAIMING}",
+        variants={
+            "pytorch": Variant(
+                f"kaiming_uniform_ is the same; it {_KAIMING}",
+                'w = nn.init.kaiming_uniform_(torch.empty(shape), nonlinearity="relu")',
+            ),
+            "keras": Variant("HeUniform is the same", "w = keras.initializers.HeUniform()(shape)"),
+            "jax": Variant(
+                "he_uniform is the same", "w = jax.nn.initializers.he_uniform()(key, shape)"
+            ),
+        },
     ),
     Entry(
-        variance_scaling,
+        make=variance_scaling,
+        family="variance scaling",
         formula="w ~ D with mean 0 and variance scale / fan, D normal, uniform or truncated "
         "normal (cut at 2 stds, corrected)",
         std="sqrt(scale / fan)",
+        assumes="independent weights; that the scale makes up for what the activation takes away",
         reference="LeCun, Bottou, Orr & Müller 1998; Glorot & Bengio 2010; He, Zhang, Ren & Sun "
         "2015, whose rules it unites; the name is TensorFlow's: Abadi et al. 2016, TensorFlow: A "
         "System for Large-Scale Machine Learning, OSDI",
+        cites=(
+            "lecun1998efficient",
+            "glorot2010understanding",
+            "he2015delving",
+            "abadi2016tensorflow",
+        ),
         when="a rule between the named ones, or another library's variant of one",
         when_not="where a named rule says the same: its name tells the reader why",
-        differs="Keras' default is the truncated normal, and its 'normal' means truncated; JAX "
-        "has no defaults and a fan_geo_avg besides; PyTorch has no function of this kind",
+        variants={
+            "pytorch": Variant(
+                "no function of this kind; kaiming_normal_ with a gain from calculate_gain",
+                "w = torch.randn(shape) * math.sqrt(1.0 / math.prod(shape[1:]))",
+            ),
+            "keras": Variant(
+                "the default of VarianceScaling is the truncated normal, and its 'normal' means "
+                "truncated",
+                'w = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")'
+                "(shape)",
+            ),
+            "jax": Variant(
+                "variance_scaling has no defaults, and a fan_geo_avg besides",
+                'w = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")(key, shape)',
+            ),
+        },
     ),
 )
