@@ -20,7 +20,7 @@ from initlab._base.errors import DataError, InvalidValueError
 from initlab._base.records import dumps
 from initlab.data import load
 from initlab.engine.control import Control
-from initlab.experiments import chunks
+from initlab.experiments import chunks, starts
 from initlab.experiments.executors.local import run_chunks
 from initlab.experiments.plan import Experiment, plan
 from initlab.experiments.records import RunRecord
@@ -219,10 +219,10 @@ def test_an_interrupt_keeps_the_finished_runs(chunk: int):
 def test_a_failing_run_ends_the_others_and_is_raised(monkeypatch: pytest.MonkeyPatch):
     draw = chunks.starts.draw
 
-    def fail(job: chunks.Job, network: chunks.Network) -> Sequence[chunks.Layer]:
+    def fail(job: chunks.Job, network: chunks.Network, data: starts.Data) -> Sequence[chunks.Layer]:
         if job.seed == 5:
             raise ZeroDivisionError("seed 5")
-        return draw(job, network)
+        return draw(job, network, data)
 
     monkeypatch.setattr(chunks.starts, "draw", fail)
     jobs = plan(["he_normal"], Experiment(steps=20_000), seeds=600)

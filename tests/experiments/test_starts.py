@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from initlab.data import load
 from initlab.engine.network import Network
 from initlab.experiments import starts
-from initlab.experiments.plan import Experiment, Job
+from initlab.experiments.plan import Experiment, Job, plan
+from initlab.experiments.run import run
 
 PUBLISHED = Experiment(draw="published")
 SEEDED = Experiment(draw="seeded")
@@ -65,3 +68,41 @@ def test_stacking_puts_replicas_first():
     assert [layer.weight.shape for layer in stacked] == [(3, 4, 2), (3, 1, 4)]
     assert_array_equal(stacked[1].weight[2], drawn[2][1].weight)
     assert stacked[0].bias.shape == (3, 4)
+
+
+@pytest.mark.parametrize("draw", ["published", "seeded"])
+def test_a_data_driven_start_is_drawn_and_then_adapted(draw: str):
+    """LSUV: each layer an orthonormal draw times one factor, its output of variance 1."""
+    dataset = load("circles")
+    (job,) = plan(["lsuv(tolerance=0.01)"], Experiment(draw=draw), [3], dataset)
+    network = job.experiment.network(dataset)
+    layers = starts.draw(job, network, dataset.train_matrices())
+    plain = starts.draw(Job(job.experiment, "orthogonal", 3), network)
+    signal = dataset.train_matrices()[0]
+    for layer, start in zip(layers, plain, strict=True):
+        ratio = layer.weight / start.weight
+        assert_allclose(ratio, ratio[0, 0])
+        output = layer.weight @ signal + layer.bias[:, None]
+        assert abs(output.var() - 1) < 0.01
+        signal = np.maximum(output, 0)
+
+
+def test_the_data_are_loaded_where_they_are_needed_and_not_given():
+    dataset = load("circles")
+    (job,) = plan(["lsuv"], Experiment(), [3], dataset)
+    network = job.experiment.network(dataset)
+    given = starts.draw(job, network, dataset.train_matrices())
+    for ours, loaded in zip(given, starts.draw(job, network), strict=True):
+        assert_array_equal(ours.weight, loaded.weight)
+
+
+def test_data_driven_runs_do_not_depend_on_threads_or_chunks():
+    inits = ["lsuv", "krahenbuhl", "metainit(steps=3)", "gradinit(steps=3)", "he_normal"]
+    jobs = plan(inits, Experiment(steps=50), seeds=2)
+    one = run(jobs, threads=1, chunk=10).runs
+    other = run(jobs, threads=2, chunk=1).runs
+    assert [record.init for record in one] == [init for init in inits for _ in range(2)]
+    for ours, theirs in zip(one, other, strict=True):
+        assert (ours.cost, ours.final_cost) == (theirs.cost, theirs.final_cost)
+    first = {record.cost[0] for record in one}
+    assert len(first) == len(jobs)  # every start and seed is another

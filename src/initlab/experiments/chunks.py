@@ -95,7 +95,7 @@ def run_chunk(chunk: Chunk, control: Control) -> Finished:
     if control.stopped:
         return []
     setting = chunk.setting
-    drawn = [starts.draw(job, setting.network) for _, job in chunk.jobs]
+    drawn = [starts.draw(job, setting.network, setting.train) for _, job in chunk.jobs]
     before = [setting.measure(layers) for layers in drawn]
     trajectory = train(
         setting.network,

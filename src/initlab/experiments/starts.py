@@ -1,4 +1,4 @@
-"""Draws the starting weights of a job."""
+"""Draws the starting weights of a job, and adapts those that are to fit the data."""
 
 from __future__ import annotations
 
@@ -8,27 +8,48 @@ import numpy as np
 
 from initlab import initializers
 from initlab._base import streams
-from initlab.engine.network import Layer, Network
+from initlab.engine import adaptive
+from initlab.engine.network import Array, Layer, Network
 from initlab.experiments.plan import Job
 
+Data = tuple[Array, Array]
 
-def draw(job: Job, network: Network) -> tuple[Layer, ...]:
+
+def draw(job: Job, network: Network, data: Data | None = None) -> tuple[Layer, ...]:
     """Draw weights ``(fan_out, fan_in)`` and zero biases ``(fan_out,)``, layer by layer.
 
     ``published``: one legacy stream runs through all layers in order, as in the exercise.
     ``seeded``: each layer has a stream of its own, which follows from the seed and the layer's
     number, not from the start's name. So two starts with one seed get the same random numbers, and
     differ by their rule alone: comparisons are paired.
+
+    A data-driven start (``lsuv``) then adapts what it has drawn to the training data.
+
+    Parameters
+    ----------
+    job
+        The start and its seed; its experiment is resolved if the start is data-driven.
+    network
+        The shapes.
+    data
+        Training inputs ``(features, samples)`` and targets ``(outputs, samples)``; loaded if a
+        start needs them and they are not given.
     """
     initializer = initializers.get(job.init)
     published = streams.legacy(job.seed) if job.experiment.draw == "published" else None
-    return tuple(
+    layers = tuple(
         Layer(
             initializer.sample(shape, published or streams.stream(job.seed, "weights", number)),
             np.zeros(shape[0]),
         )
         for number, shape in enumerate(network.shapes, start=1)
     )
+    rule = adaptive.settings(initializer)
+    if rule is None:
+        return layers
+    data = data or job.experiment.load().train_matrices()
+    loss = job.experiment.recipe().loss
+    return adaptive.adapt(network, layers, rule, loss, data, job.seed).layers
 
 
 def stack(starts: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
