@@ -11,6 +11,8 @@ _EXTRAS = {
     "torch": "torch",
     "jax": "jax",
     "keras": "keras",
+    "flax": "flax",
+    "equinox": "equinox",
     "distributed": "dask",
     "fastapi": "web",
     "uvicorn": "web",
