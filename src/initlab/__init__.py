@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 from initlab._base.version import __version__
 
 if TYPE_CHECKING:
-    from initlab import activations, course, data, engine, experiments, initializers, report
+    from initlab import (
+        activations,
+        course,
+        data,
+        engine,
+        experiments,
+        initializers,
+        integrations,
+        models,
+        report,
+        sampling,
+    )
     from initlab._base.errors import (
         DataError,
         InitlabError,
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from initlab.initializers import get
+    from initlab.models import initialize, preview
     from initlab.report.comparison import Comparison, compare
 
 __all__ = [
@@ -43,8 +55,13 @@ __all__ = [
     "engine",
     "experiments",
     "get",
+    "initialize",
     "initializers",
+    "integrations",
+    "models",
+    "preview",
     "report",
+    "sampling",
 ]
 
 # Where a public name lives; one that is not listed is a submodule.
@@ -58,6 +75,8 @@ _HOMES = {
     "UnknownNameError": "initlab._base.errors",
     "compare": "initlab.report.comparison",
     "get": "initlab.initializers",
+    "initialize": "initlab.models",
+    "preview": "initlab.models",
 }
 
 
