@@ -111,7 +111,7 @@ def test_each_form_of_an_argument():
         (partial(convolution, (4, 2, 3), size=0), "size=0 is not a whole number of at least 1"),
         (partial(convolution, (4, 2, 3), size=2), "size=2 leaves no output for a kernel"),
         (partial(convolution, (4, 2, 3), size=(5, 5)), "size=(5, 5) has 2 numbers"),
-        (partial(convolution, (4, 2, 3), size=np.array([5, 5])), "is not a whole number"),
+        (partial(convolution, (4, 2, 3), size=np.array([5, 5])), "has 2 numbers; expected one"),
         (partial(transposed_convolution, (3,)), "expected (in, out / groups, *receptive)"),
         (partial(transposed_convolution, (4, 2), groups=3), "does not divide the 4 inputs"),
         (partial(transposed_convolution, (4, 2, 3), padding="same"), "padding='same' does not fit"),
@@ -130,3 +130,29 @@ def test_a_refusal_is_one_line_that_says_what_was_given(call: Callable[[], objec
         call()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (partial(fans, 5), "cannot read fans from shape 5"),
+        (partial(embedding, None), "cannot read fans from shape None"),
+        (partial(packed, (9, 3), 5), "parts=5 is no sequence"),
+        (
+            partial(convolution, (4, 2, 3, 3), stride=np.array([1, 0])),
+            "stride=.* is not a whole number",
+        ),
+        (partial(convolution, (4, 2, 3, 3), stride=np.array([1, 2, 3])), "has 3 numbers"),
+    ],
+)
+def test_what_is_no_sequence(read: Callable[[], Fans], message: str):
+    with pytest.raises(InvalidValueError, match=message):
+        read()
+
+
+def test_arrays_are_sequences():
+    assert convolution((8, 4, 3, 3), stride=np.array([2, 2])) == convolution((8, 4, 3, 3), stride=2)
+    assert convolution((8, 4, 3), stride=np.array(2)) == convolution((8, 4, 3), stride=2)
+    padded = convolution((8, 4, 3), padding=np.array([[1, 1]]), size=4)
+    assert padded == convolution((8, 4, 3), padding=1, size=4)
+    assert packed(np.array([9, 3]), np.array([3, 6])) == packed((9, 3), (3, 6))

@@ -24,6 +24,11 @@ def test_all_in_plain_text(initlab: Callable[..., Any]):
     assert answer.out.endswith("tells all about one.\n")
 
 
+def test_a_formula_is_whole_where_it_may_be_searched(initlab: Callable[..., Any]):
+    words = initlab("list", "trockman").out.replace("Trockman & Kolter 2023", "").split()
+    assert " ".join(catalogue["mimetic"].formula.split()) in " ".join(words)
+
+
 def test_the_document(initlab: Callable[..., Any]):
     found = initlab("list", "--json").document["initializers"]
     assert [each["name"] for each in found] == list(catalogue)

@@ -58,6 +58,7 @@ def test_the_same_each_time(initlab: Callable[..., Any]):
         (["normal", "--shape", ""], "--shape ''"),
         (["he_normal", "--shape", "5"], "shape (5,)"),
         (["dirac", "--shape", "3,3"], "shape (3, 3)"),
+        (["dirac(groups=5)"], "give it one (--shape)"),
         ([], "init"),
     ],
 )
@@ -87,3 +88,7 @@ def test_a_terminal_that_cannot_show_blocks():
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u2588" in done.stdout
+
+
+def test_a_prior_is_shown_without_a_shape(initlab: Callable[..., Any]):
+    assert initlab("show", "prior_bias((1, 2, 3))", "--json").document["shape"] == [3]

@@ -16,7 +16,7 @@ from scipy import stats
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.streams import legacy, stream
-from initlab.initializers import catalogue, get
+from initlab.initializers import arguments, catalogue, get
 from initlab.sampling import Key
 
 # Texts that reach branches which the entry's own text does not.
@@ -73,7 +73,7 @@ MORE = {
 }
 TEXTS = [text for name, entry in catalogue.items() for text in (entry.text, *MORE.get(name, ()))]
 SHAPES = [(40, 90), (300, 7), (24, 24), (16, 8, 3, 3), (9, 4, 5), (6, 3, 2, 2, 2), (12,), (3,)]
-SMALL = [(1, 1), (1, 6), (6, 1), (0, 3), (3, 0), (2, 0, 3), (0,), ()]
+SMALL = [(1, 1), (1, 6), (6, 1), (0, 3), (3, 0), (2, 0, 3), (4, 4, 0), (0, 4, 3), (0,), ()]
 REPEATS = 40
 
 
@@ -105,6 +105,42 @@ def fills(text: str, shape: tuple[int, ...]) -> np.ndarray:
         key = Key.derive(0, f"contract {text} {shape} {repeat}")
         get(text).fill(out[repeat], key, shape=shape)
     return out
+
+
+@pytest.mark.parametrize(
+    ("out", "start", "message"),
+    [
+        (np.empty((8, 16), np.float32).T, 0, "C-contiguous"),
+        (np.empty(4, np.int32), 0, "float32 array, got int32"),
+        (np.empty(4), 0, "float32 array, got float64"),
+        (np.empty(4, np.float32), 1.5, "start=1.5 is not a whole number"),
+    ],
+    ids=["transposed", "int32", "float64", "start"],
+)
+@pytest.mark.parametrize("name", ["normal", "zeros", "orthogonal", "sparse"])
+def test_what_cannot_be_filled_is_refused(name: str, out: np.ndarray, start: float, message: str):
+    with pytest.raises(InvalidValueError, match=message):
+        get(name).fill(out, Key.derive(0, "w"), shape=(16, 8), start=start)  # pyright: ignore[reportArgumentType] - that is the test
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("normal(std=1e39)", (4, 4)),
+        ("constant(1e39)", (4, 4)),
+        ("orthogonal(gain=1e100)", (4, 4)),
+        ("forget_bias(1e39)", (4,)),
+        ("irnn(1e39)", (4, 4)),
+        ("rezero(1e39)", (1,)),
+        ("lecun_normal(gain=1e39)", (4, 4)),
+        ("sparse(std=1.7e308)", (4, 400)),
+    ],
+)
+def test_entries_beyond_float32_are_refused(text: str, shape: tuple[int, ...]):
+    out = np.full(shape, 7, np.float32)
+    with pytest.raises(InvalidValueError, match=r"float32|float64"):
+        get(text).fill(out, Key.derive(0, "w"), shape=shape)
+    assert (out == 7).all()
 
 
 class Untouched:
@@ -189,7 +225,7 @@ def test_a_slice_equals_that_slice_of_the_whole(text: str):
                 part.view(np.uint32), whole.reshape(-1)[start:stop].view(np.uint32)
             )
         for start, count in ((-1, 1), (size, 1), (0, size + 1)):
-            with pytest.raises(InvalidValueError, match="no slice"):
+            with pytest.raises(InvalidValueError, match=r"no slice|start=-1 is not"):
                 initializer.fill(np.empty(count, np.float32), key, shape=shape, start=start)
 
 
@@ -266,6 +302,27 @@ def test_name_and_plain_spec(name: str):
     if not required:
         assert get(name).spec == name
         assert get(f"{name}()") == get(name)
+
+
+@pytest.mark.parametrize("name", catalogue)
+@pytest.mark.parametrize("value", [10**400, 10**20, 2**53, 1e308, 1e-320])
+def test_extreme_arguments_are_refused_or_stay_finite(name: str, value: float):
+    entry = catalogue[name]
+    for argument in inspect.signature(entry.make).parameters:
+        given = {p: v for p, v in arguments(get(entry.text)).items() if v is not None}
+        try:
+            initializer = entry.make(**(given | {argument: value}))
+            mean, std = initializer.mean(entry.shape), initializer.std(entry.shape)
+        except InvalidValueError:
+            continue
+        assert math.isfinite(mean)
+        assert std is None or math.isfinite(std)
+        try:
+            out = np.empty(entry.shape, np.float32)
+            initializer.fill(out, Key.derive(0, "w"), shape=entry.shape)
+        except InvalidValueError:
+            continue
+        assert np.isfinite(out).all()
 
 
 @pytest.mark.parametrize("name", catalogue)

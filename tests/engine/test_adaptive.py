@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,17 @@ from initlab.engine.adaptive.settings import KINDS
 from initlab.engine.network import Array, Layer, Network, pack
 
 NETWORK = Network((6, 30, 20, 3), "relu")
-RULES = [Lsuv(), Krahenbuhl(), MetaInit(steps=3), GradInit(steps=3)]
+
+
+def _with_defaults(name: str) -> Callable[..., Any]:
+    """Return what makes the settings of a rule from those that differ from the catalogue's."""
+    return partial(replace, adaptive.settings(initializers.get(name)))
+
+
+lsuv, krahenbuhl, metainit, gradinit = map(
+    _with_defaults, ("lsuv", "krahenbuhl", "metainit", "gradinit")
+)
+RULES = [lsuv(), krahenbuhl(), metainit(steps=3), gradinit(steps=3)]
 
 
 def drawn(network: Network = NETWORK, scale: float = 1.0, seed: int = 0) -> list[Layer]:
@@ -51,19 +64,20 @@ def outputs(layers: tuple[Layer, ...]) -> list[Array]:
 
 @pytest.mark.parametrize("name", list(KINDS))
 def test_arguments_and_defaults_are_the_catalogues(name: str):
-    kind = KINDS[name]
     signature = inspect.signature(initializers.catalogue[name].make)
-    ours = {field.name: field.default for field in fields(kind)}
-    assert ours == {each.name: each.default for each in signature.parameters.values()}
-    assert adaptive.settings(initializers.get(name)) == kind()
+    found = adaptive.settings(initializers.get(name))
+    assert found is not None
+    assert asdict(found) == {each.name: each.default for each in signature.parameters.values()}
+    # The defaults stand in the catalogue alone.
+    assert all(field.default is MISSING for field in fields(KINDS[name]))
 
 
 def test_arguments_are_read_from_the_text():
     texts = {
         "lsuv(tolerance=0.02, steps=3, target=2)": Lsuv(0.02, 3, 2.0),
-        "krahenbuhl(rounds=4)": Krahenbuhl(rounds=4),
+        "krahenbuhl(rounds=4)": krahenbuhl(rounds=4),
         "metainit(steps=7, rate=0.5, momentum=0.1)": MetaInit(7, 0.5, 0.1),
-        "gradinit(optimizer='adam')": GradInit(optimizer="adam"),
+        "gradinit(optimizer='adam')": gradinit(optimizer="adam"),
     }
     for text, rule in texts.items():
         assert adaptive.settings(initializers.get(text)) == rule
@@ -73,7 +87,7 @@ def test_arguments_are_read_from_the_text():
 @pytest.mark.parametrize("target", [1.0, 0.3])
 def test_lsuv_gives_each_layer_the_variance(target: float):
     start = drawn()
-    found = adapt(Lsuv(tolerance=0.01, target=target), start)
+    found = adapt(lsuv(tolerance=0.01, target=target), start)
     for out in outputs(found.layers):
         assert out.var() == pytest.approx(target, abs=0.01)
     for old, new, factor in zip(start, found.layers, found.factors, strict=True):
@@ -84,8 +98,8 @@ def test_lsuv_gives_each_layer_the_variance(target: float):
 
 
 def test_lsuv_leaves_a_layer_within_the_tolerance():
-    first = adapt(Lsuv(tolerance=0.001))
-    again = adapt(Lsuv(tolerance=0.1), list(first.layers))
+    first = adapt(lsuv(tolerance=0.001))
+    again = adapt(lsuv(tolerance=0.1), list(first.layers))
     assert again.factors == (1.0, 1.0, 1.0)
     assert again.steps == 0
 
@@ -93,14 +107,14 @@ def test_lsuv_leaves_a_layer_within_the_tolerance():
 def test_lsuv_meets_the_target_with_biases_of_any_correlation():
     layers = drawn()
     layers[1].bias[:] = 0.4 * np.random.default_rng(1).standard_normal(20)
-    found = adapt(Lsuv(tolerance=1e-9), layers)
+    found = adapt(lsuv(tolerance=1e-9), layers)
     assert outputs(found.layers)[1].var() == pytest.approx(1, abs=1e-9)
 
 
 def test_lsuv_notes_what_it_cannot_scale():
     layers = drawn()
     layers[0].bias[:] = -1000.0
-    found = adapt(Lsuv(), layers)
+    found = adapt(lsuv(), layers)
     assert found.factors[1] == 1.0
     assert found.notes == (
         "layer 2: left as it is: its output does not vary",
@@ -108,20 +122,20 @@ def test_lsuv_notes_what_it_cannot_scale():
     )
     layers = drawn()
     layers[2].bias[:] = [-9.0, 0.0, 9.0]
-    assert adapt(Lsuv(), layers).notes == (
+    assert adapt(lsuv(), layers).notes == (
         "layer 3: its bias alone has variance 54; scaled as if it had none",
     )
 
 
 def test_krahenbuhl_within_layers():
-    for out in outputs(adapt(Krahenbuhl(rounds=0)).layers):
+    for out in outputs(adapt(krahenbuhl(rounds=0)).layers):
         assert_allclose(out.mean(axis=1), 0, atol=1e-12)
         assert_allclose(out.std(axis=1), 1)
 
 
 def test_krahenbuhl_between_layers():
     """Within a layer means stay 0 and units alike; the output keeps its size: it is homogeneous."""
-    found = adapt(Krahenbuhl(rounds=30, tolerance=1e-3))
+    found = adapt(krahenbuhl(rounds=30, tolerance=1e-3))
     outs = outputs(found.layers)
     for out in outs:
         assert_allclose(out.mean(axis=1), 0, atol=1e-12)
@@ -134,7 +148,7 @@ def test_krahenbuhl_between_layers():
 def test_krahenbuhl_leaves_units_that_do_not_vary():
     layers = drawn()
     layers[0].weight[4] = 0
-    found = adapt(Krahenbuhl(), layers)
+    found = adapt(krahenbuhl(), layers)
     assert found.notes == ("layer 1: 1 of 30 channels do not vary; left",)
     assert all(np.isfinite(layer.weight).all() for layer in found.layers)
 
@@ -147,7 +161,7 @@ def test_equalising_homogeneous_rates_by_hand():
         for name, factor in factors.items():
             rates[name] /= factor**2
 
-    found = equalise(Krahenbuhl(rounds=2, tolerance=0.01), lambda: rates, rescale)
+    found = equalise(krahenbuhl(rounds=2, tolerance=0.01), lambda: rates, rescale)
     assert found.before == pytest.approx(16)
     assert found.after == pytest.approx(2)  # 16 → 4 → 2
     assert rates["a"] * rates["b"] == pytest.approx(16)
@@ -161,7 +175,7 @@ def test_rounds_that_make_it_worse_are_undone():
         for name, factor in factors.items():
             rates[name] *= factor**2
 
-    found = equalise(Krahenbuhl(), lambda: rates, rescale)
+    found = equalise(krahenbuhl(), lambda: rates, rescale)
     assert rates == pytest.approx({"a": 16.0, "b": 1.0})
     assert found == (
         pytest.approx(16),
@@ -173,10 +187,10 @@ def test_rounds_that_make_it_worse_are_undone():
 
 def test_the_spread_finds_the_root():
     spread = Spread(product=2.0, covariance=0.3, shift=0.5, square=3.0)
-    factor = spread.factor(Lsuv(target=1.5))
+    factor = spread.factor(lsuv(target=1.5))
     assert 2 * factor**2 + 2 * 0.3 * factor + 0.5 == pytest.approx(1.5)
     assert factor > 0
-    assert Spread(4.0, 0.0, 0.0, 5.0).factor(Lsuv()) == 0.5  # the paper's 1 / std
+    assert Spread(4.0, 0.0, 0.0, 5.0).factor(lsuv()) == 0.5  # the paper's 1 / std
 
 
 def test_the_gradient_quotient_against_the_whole_hessian():
@@ -201,7 +215,7 @@ def test_the_gradient_quotient_against_the_whole_hessian():
 
 
 def test_metainit_lowers_the_quotient_it_reports():
-    found = adapt(MetaInit(steps=20))
+    found = adapt(metainit(steps=20))
     surface = Surface(NETWORK, "cross_entropy", *data())
     assert found.before == gradient_quotient(surface, pack(drawn()))
     assert found.after == pytest.approx(gradient_quotient(surface, pack(found.layers)), rel=1e-6)
@@ -211,14 +225,14 @@ def test_metainit_lowers_the_quotient_it_reports():
 
 def test_signed_momentum_by_hand():
     """Slope 1 by each factor: norms fall by .1, then by .09 + .1; never by more than half."""
-    found = descend_quotient(MetaInit(steps=2), [1.0, 0.1], lambda s: (sum(s), [1.0, 1.0]))
+    found = descend_quotient(metainit(steps=2), [1.0, 0.1], lambda s: (sum(s), [1.0, 1.0]))
     assert found.factors == pytest.approx((1 - 0.1 - 0.19, 0.25))
     assert (found.before, found.after) == pytest.approx((2.0, 0.71 + 0.25))
 
 
 def test_the_best_factors_are_kept_not_the_last():
     values = iter([5.0, 2.0, 7.0, math.nan])
-    found = descend_quotient(MetaInit(steps=9), [1.0], lambda _: (next(values), [1.0]))
+    found = descend_quotient(metainit(steps=9), [1.0], lambda _: (next(values), [1.0]))
     assert found.after == 2.0
     assert found.factors == pytest.approx((0.9,))
     assert found.notes == ("the gradient quotient is not finite after 3 steps; stopped there",)
@@ -226,7 +240,7 @@ def test_the_best_factors_are_kept_not_the_last():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_gradinit_lowers_the_loss_after_a_step(optimizer: str):
-    rule = GradInit(steps=60, gamma=5.0 if optimizer == "sgd" else 50.0, optimizer=optimizer)
+    rule = gradinit(steps=60, gamma=5.0 if optimizer == "sgd" else 50.0, optimizer=optimizer)
     found = adapt(rule, drawn(scale=0.4))
     assert found.after < 0.8 * found.before
     assert found.notes == ()
@@ -263,4 +277,4 @@ def test_extreme_weights_give_no_nan(rule: Settings, scale: float):
 
 def test_no_samples_are_refused():
     with pytest.raises(InvalidValueError, match="no samples"):
-        adaptive.adapt(NETWORK, drawn(), Lsuv(), "cross_entropy", data(samples=0))
+        adaptive.adapt(NETWORK, drawn(), lsuv(), "cross_entropy", data(samples=0))

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,7 +219,7 @@ def test_an_interrupt_keeps_the_finished_runs(chunk: int):
 def test_a_failing_run_ends_the_others_and_is_raised(monkeypatch: pytest.MonkeyPatch):
     draw = chunks.starts.draw
 
-    def fail(job: chunks.Job, network: chunks.Network, data: starts.Data) -> Sequence[chunks.Layer]:
+    def fail(job: chunks.Job, network: chunks.Network, data: starts.Data) -> starts.Start:
         if job.seed == 5:
             raise ZeroDivisionError("seed 5")
         return draw(job, network, data)

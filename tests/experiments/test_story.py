@@ -14,7 +14,7 @@ import pytest
 from initlab.data import load
 from initlab.engine import train as engine
 from initlab.engine.network import Layer, Network
-from initlab.experiments import chunks, execute
+from initlab.experiments import chunks, execute, starts
 from initlab.experiments.plan import Experiment, plan
 from initlab.experiments.records import RunRecord
 from initlab.experiments.run import run
@@ -29,7 +29,8 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Tell:
     """Run an experiment from a start of the test's own, under a name that tells nothing."""
 
     def trained(draw: Draw, **fields: Any) -> RunRecord:
-        monkeypatch.setattr(chunks.starts, "draw", lambda _job, network: tuple(draw(network)))
+        start = lambda _job, network, _data: starts.Start(tuple(draw(network)))  # noqa: E731 - short
+        monkeypatch.setattr(chunks.starts, "draw", start)
         if fields["steps"] <= 500:  # the plain engine, which compiles nothing
             plain = functools.partial(engine.train, engine="reference")
             monkeypatch.setattr(chunks, "train", plain)

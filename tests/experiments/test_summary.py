@@ -14,7 +14,14 @@ from scipy import stats
 from initlab.experiments.plan import Experiment, plan
 from initlab.experiments.records import RunRecord
 from initlab.experiments.run import run
-from initlab.experiments.summary import RESAMPLES, commonest, interval, resampled_ranks, summarise
+from initlab.experiments.summary import (
+    RESAMPLES,
+    commonest,
+    interval,
+    resampled_ranks,
+    shared_notes,
+    summarise,
+)
 
 INF = math.inf
 
@@ -127,3 +134,17 @@ def test_the_commonest_line_counts_its_like():
     )
     shrinks = [f"gradient shrinks {size} from layer 8 to layer 1" for size in ("1e-6", "3e-6")]
     assert commonest(shrinks).endswith("(or much alike, 2 of 2 runs)")
+
+
+def test_the_notes_of_runs_are_told_once_each_with_their_number():
+    dead = "layer 2: left as it is: its output does not vary"
+    notes = [(dead,), (dead, "layer 1: 3 of 9 channels do not vary; left"), (dead,)]
+    assert shared_notes(notes) == (
+        dead,
+        "layer 1: 3 of 9 channels do not vary; left (1 of 3 runs)",
+    )
+    apart = [(f"came within a factor {size} only",) for size in (3, 4, 4)]
+    assert shared_notes([*apart, ()]) == (
+        "came within a factor 4 only (or much alike, 3 of 4 runs)",
+    )
+    assert shared_notes([(), ()]) == ()

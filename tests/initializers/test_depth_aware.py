@@ -10,7 +10,7 @@ from initlab._base.errors import InvalidValueError
 from initlab._base.streams import stream
 from initlab.initializers import get
 from initlab.initializers.mup import mup_attention_scale, mup_learning_rate
-from initlab.initializers.transformer_depth import deepnorm_alpha, deepnorm_beta
+from initlab.initializers.transformer_depth import deepnorm, deepnorm_alpha, deepnorm_beta
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,21 @@ def test_deepnorm_constants(layers: int, kind: str, decoder_layers: int, alpha: 
     assert deepnorm_beta(layers, kind, decoder_layers) == pytest.approx(beta, rel=1e-5)
     text = f"deepnorm(layers={layers}, kind={kind!r}, decoder_layers={decoder_layers})"
     assert get(text).std((30, 20)) == pytest.approx(beta * math.sqrt(2 / 50), rel=1e-5)
+
+
+def test_deepnorm_asks_for_the_decoder_where_it_matters():
+    for call in (deepnorm, deepnorm_alpha, deepnorm_beta):
+        with pytest.raises(InvalidValueError, match="kind='encoder' asks for decoder_layers"):
+            call(6, "encoder")
+        with pytest.raises(InvalidValueError, match="kind='encoder-decoder' is not one of"):
+            call(6, "encoder-decoder")  # pyright: ignore[reportArgumentType] - that is the test
+        with pytest.raises(InvalidValueError, match="layers=0 is not a whole number"):
+            call(0, "encoder_only")
+        with pytest.raises(InvalidValueError, match="decoder_layers=0 is not a whole number"):
+            call(6, "encoder", 0)
+    with pytest.raises(InvalidValueError, match="decoder_layers=3 is for kind='encoder'"):
+        deepnorm(6, "decoder", 3)
+    assert deepnorm(6, "encoder", 1).spec == "deepnorm(layers=6, kind='encoder', decoder_layers=1)"
 
 
 @pytest.mark.parametrize(("kind", "each"), [("encoder_only", 2), ("decoder", 3)])

@@ -1,15 +1,18 @@
 """Reading and printing initialisers."""
 
+import re
 import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from initlab import initializers
 from initlab._base.errors import InvalidValueError, UnknownNameError
-from initlab.initializers import Initializer, catalogue, get, names
+from initlab.initializers import Initializer, catalogue, get, names, require_shape
 
 positive = st.floats(min_value=1e-300, max_value=1e300)
 finite = st.floats(min_value=-1e300, max_value=1e300)
@@ -201,3 +204,42 @@ def test_importing_the_catalogue_loads_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", [None, 3, b"normal", ("normal",)])
+def test_what_is_no_text_is_refused(text: Any):
+    with pytest.raises(InvalidValueError, match=r"cannot read initializer .*; write a name"):
+        get(text)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (5, "shape 5 is not a sequence"),
+        ("ab", "shape 'ab' is not a sequence"),
+        ((2.0, 2), "not a sequence of whole numbers"),
+        ((-1, 2), "negative size"),
+        ((10**12, 10**9), "more entries than any array"),
+    ],
+)
+def test_what_is_no_shape(shape: Any, message: str):
+    with pytest.raises(InvalidValueError, match=message):
+        require_shape(shape)
+    with pytest.raises(InvalidValueError, match=message):
+        get("normal").std(shape)
+
+
+def test_shapes_of_numpy_become_pythons():
+    assert [type(size) for size in require_shape(np.array([3, 4]))] == [int, int]
+
+
+def test_parts_of_one_draw_are_marked():
+    assert [name for name, entry in catalogue.items() if entry.joint] == ["mimetic"]
+
+
+def test_what_an_entry_names_can_be_found():
+    for name, entry in catalogue.items():
+        for function in re.findall(r"initlab\.initializers\.(\w+)", entry.model):
+            assert callable(getattr(initializers, function)), name
+    assert "initlab.initializers.deepnorm_alpha" in catalogue["deepnorm"].model
+    assert "initlab.initializers.mup_attention_scale" in catalogue["mup"].model

@@ -1,6 +1,7 @@
 """The structured initialisers: what each is made for, on arrays, by quadrature or in PyTorch."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from initlab._base.errors import InvalidValueError
 from initlab._base.fans import embedding as embedding_fans
 from initlab._base.streams import stream
 from initlab.initializers import get
+from initlab.initializers.embeddings import prior_bias
 
 
 def draw(text: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -45,12 +47,26 @@ def test_zero_hadamard_sits_at_the_centre_of_a_kernel(kernel: tuple[int, ...]):
     assert np.count_nonzero(weight) == 32
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (12, 5), (8, 4, 3, 3), (0, 3), (3, 0)])
+@pytest.mark.parametrize(
+    "shape", [(4, 4), (3, 7), (12, 5), (4, 1), (37, 36), (8, 4, 3, 3), (0, 3), (3, 0)]
+)
 def test_zero_hadamard_moments_are_those_of_its_entries(shape: tuple[int, ...]):
     weight, initializer = draw("zero_hadamard", shape), get("zero_hadamard")
     mean, std = (weight.mean(), weight.std()) if weight.size else (0, 0)
     assert initializer.mean(shape) == pytest.approx(mean, abs=1e-15)
     assert initializer.std(shape) == pytest.approx(std, abs=1e-15)
+
+
+def test_zero_hadamard_of_a_vocabulary_is_no_larger_than_its_weight():
+    initializer = get("zero_hadamard")
+    tracemalloc.start()
+    # c² out · in / size is 2^(1-16); the mean is far below.
+    assert initializer.std((50257, 768)) == pytest.approx(2**-7.5, rel=1e-4)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    weight = draw("zero_hadamard", (20_000, 16))
+    assert tracemalloc.get_traced_memory()[1] < 5 * weight.nbytes
+    tracemalloc.stop()
+    assert_allclose(weight[-32:], 2**-7 * hadamard(32768)[19_968:20_000, :16], rtol=1e-15)
 
 
 def test_siren_first_layer_makes_sines_of_every_phase():
@@ -215,3 +231,23 @@ def test_prior_bias_refuses_another_number_of_classes():
 def test_unfit_arguments_are_refused(text: str):
     with pytest.raises(InvalidValueError, match="accepted: "):
         get(text)
+
+
+def test_a_prior_may_be_any_sequence():
+    expected = prior_bias((1, 2, 5))
+    for prior in ([1, 2, 5], np.array([1, 2, 5]), np.array([1.0, 2.0, 5.0], np.float32)):
+        assert prior_bias(prior) == expected
+    assert prior_bias(np.float64(0.25)) == prior_bias(0.25)
+    for prior in ("abc", np.array(["a", "b"]), [1], None, {1: 2}):
+        with pytest.raises(InvalidValueError, match="prior"):
+            prior_bias(prior)  # pyright: ignore[reportArgumentType] - that is the test
+
+
+def test_a_prior_of_extreme_counts():
+    assert prior_bias((1e308, 1e308)).mean((2,)) == pytest.approx(-math.log(2), rel=1e-15)
+    with pytest.raises(InvalidValueError, match=r"prior\[0\]=.* is nothing beside 1e\+308"):
+        prior_bias((1e-320, 1e308))
+
+
+def test_gates_without_entries_need_no_draws():
+    assert draw("gate_orthogonal(gates=1000000000000)", (0, 4)).shape == (0, 4)

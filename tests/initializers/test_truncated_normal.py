@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from initlab._base.errors import InvalidValueError
 from initlab._base.streams import stream
 from initlab.initializers import get
 from initlab.initializers.distributions import TruncatedNormal
+from initlab.sampling import Key
 
 
 class Uniforms:
@@ -71,3 +73,16 @@ def test_the_ends_of_the_stream_stay_inside(cut: float):
     assert np.abs(values).max() <= cut
     assert abs(values[0]) == 0
     assert abs(values[3]) < 1e-15
+
+
+def test_a_cut_that_cuts_nothing_leaves_the_std():
+    assert get("truncated_normal(cut=1e308)").std((2, 2)) == 1.0
+    assert TruncatedNormal(39.9).std == TruncatedNormal(40.1).std == 1.0
+
+
+def test_what_no_fill_takes_is_refused_at_once():
+    with pytest.raises(InvalidValueError, match=r"less than 0\.001 std apart"):
+        get("truncated_normal(low=1, high=1.0000001)")
+    out = np.empty(9, np.float32)
+    get("truncated_normal(low=1, high=1.0011)").fill(out, Key.derive(0, "w"), shape=(9,))
+    assert ((out >= 1) & (out <= 1.0011)).all()

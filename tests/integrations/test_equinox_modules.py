@@ -169,5 +169,9 @@ def test_a_parameter_without_a_known_part_is_not_guessed_at():
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(InvalidValueError, match="'auto' looks at how a model runs"):
         initialize(Everything(), "auto")
+    with pytest.raises(InvalidValueError, match="'mimetic' draws several weights together"):
+        initialize(Everything(), "mimetic")
+    with pytest.raises(InvalidValueError, match="'krahenbuhl' looks at data"):
+        initialize(Everything(), [("layers", "krahenbuhl"), ("*", "zeros")])
     with pytest.raises(InvalidValueError, match=r"the tree has layers\.0\.wei"):
         initialize(Everything(), [("layer", "zeros")])

@@ -233,6 +233,82 @@ def test_types_are_kept_and_what_is_no_weight_is_left_alone():
     assert initialize({}, "he_normal") == {}
 
 
+def test_a_value_beyond_a_narrow_type_is_refused():
+    params = {"half": {"kernel": jnp.zeros((3, 4), jnp.float16)}}
+    with pytest.raises(InvalidValueError, match=r"'half\.kernel': .* is beyond dtype float16"):
+        initialize(params, "constant(1e5)")
+
+
+class Convolution(nnx.Module):
+    """One convolution, in a module."""
+
+    def __init__(self, make: Any, outputs: int, **arguments: Any) -> None:
+        self.layers = nnx.List([make(32, outputs, rngs=nnx.Rngs(0), **arguments)])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.layers[0](x)
+
+
+@pytest.mark.parametrize(
+    ("make", "outputs", "arguments"),
+    [
+        (nnx.Conv, 60, {"kernel_size": (3, 3), "strides": 2}),
+        (nnx.Conv, 60, {"kernel_size": (3,), "feature_group_count": 4}),
+        (nnx.ConvTranspose, 60, {"kernel_size": (4, 4), "strides": (2, 2)}),
+        (nnx.ConvTranspose, 60, {"kernel_size": (4, 4), "strides": 2, "transpose_kernel": True}),
+        (nnx.ConvTranspose, 60, {"kernel_size": 5}),
+    ],
+)
+def test_an_nnx_convolution_keeps_the_second_moment(
+    make: Any, outputs: int, arguments: dict[str, Any]
+):
+    model = initialize(Convolution(make, outputs, **arguments), "variance_scaling(1)", seed=1)
+    axes = len(model.layers[0].kernel_size)
+    x = jax.random.normal(KEY, (8 if axes == 2 else 99, *(24,) * axes, 32))
+    y = np.asarray(model(x))
+    inside = y[(slice(None), *[slice(3, -3)] * axes)]
+    # A sum of some 60 channels' squared weights, 24 or more each: 3.7 % standard error at most.
+    assert abs((inside**2).mean() - 1) < 0.15
+
+
+def test_the_fan_out_of_a_depthwise_convolution_is_that_of_one_channel():
+    arguments = {"kernel_size": (3, 3), "feature_group_count": 2000, "rngs": nnx.Rngs(0)}
+    model = nnx.List([nnx.Conv(2000, 2000, **arguments)])
+    (layer,) = initialize(model, "variance_scaling(1, 'fan_out')")
+    # keras#11773: 9, not 9 · 2000; the relative standard error of a variance is sqrt(2 / 18000).
+    assert abs(np.asarray(layer.kernel[...]).var() * 9 - 1) < 5 * np.sqrt(2 / 18000)
+    # A tree of arrays does not tell; the layout does.
+    kernel = {"kernel": np.zeros((3, 3, 1, 2000), np.float32)}
+    given = [("kernel", Layout(groups=2000))]
+    told = initialize(kernel, "variance_scaling(1, 'fan_out')", layouts=given)["kernel"]
+    assert abs(told.var() * 9 - 1) < 5 * np.sqrt(2 / 18000)
+
+
+def test_a_layout_that_is_given_comes_before_what_a_module_tells():
+    model = Convolution(nnx.Conv, 60, kernel_size=(3,))
+    given = [("layers.0", Layout(groups=4))]
+    new = initialize(model, "variance_scaling(1, 'fan_out')", layouts=given)
+    # An input reaches 3 places of 60 outputs, or of 15 if there are 4 groups.
+    assert abs(np.asarray(new.layers[0].kernel[...]).var() * 15 * 3 - 1) < 5 * np.sqrt(2 / 5760)
+    with pytest.raises(InvalidValueError, match="layouts: 'layer' matches no parameter"):
+        initialize(model, "he_normal", layouts=[("layer", Layout())])
+
+
+def test_a_convolution_that_spreads_its_input_is_asked_about():
+    model = Convolution(nnx.Conv, 6, kernel_size=(3,), input_dilation=2)
+    with pytest.raises(InvalidValueError, match="its layer spreads its input"):
+        initialize(model, "he_normal")
+    given = [("layers.0.kernel", Layout(strides=(2,), transposed=True))]
+    assert np.any(initialize(model, "he_normal", layouts=given).layers[0].kernel[...])
+
+
+def test_stacked_nnx_convolutions_are_drawn_one_by_one():
+    make = nnx.vmap(lambda key: nnx.Conv(6, 6, (1,), strides=2, rngs=nnx.Rngs(key)))
+    stack = initialize(make(jax.random.split(KEY, 3)), "orthogonal")
+    for matrix in np.asarray(stack.kernel[...], np.float64):
+        assert np.allclose(matrix[0] @ matrix[0].T, np.eye(6), atol=1e-5)
+
+
 def test_it_runs_under_jit(variables: Any):
     compiled = jax.jit(lambda params: initialize(params, "he_normal"))(variables["params"])
     eager = initialize(variables["params"], "he_normal")
@@ -254,6 +330,8 @@ def test_a_parameter_without_a_known_part_is_not_guessed_at():
         ("auto", {}, "'auto' looks at how a model runs"),
         ("lsuv", {}, "'lsuv' looks at data"),
         ("gpt2", {}, "'gpt2' looks at the whole model"),
+        ("mimetic", {}, "'mimetic' draws several weights together"),
+        ([("attention.query", "mimetic('query', heads=4)")], {}, "draws several weights together"),
         ([("haed", "zeros")], {}, "'haed' matches no parameter; the tree has attention.key.bias"),
         ("zeros", {"keep": "haed"}, "'haed' matches no parameter"),
         ("zeros", {"seed": -1}, "seed=-1 is not a whole number"),

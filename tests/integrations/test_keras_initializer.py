@@ -111,6 +111,40 @@ def test_the_projections_of_an_attention_differ(seed: int | None):
     assert not np.array_equal(key, value)
 
 
+@pytest.mark.parametrize(
+    "names", [("fc_0", "fc_1"), ("hidden", "hidden_1"), ("dense2d_1", "dense2d")]
+)
+def test_layers_of_a_users_own_names_have_streams_of_their_own(names: tuple[str, str]):
+    found: list[np.ndarray] = []
+    for name in names:
+        layer = LAYERS.Dense(4, kernel_initializer=Initializer("he_normal", seed=0), name=name)
+        layer.build((None, 4))
+        assert np.array_equal(array(layer.kernel), drawn("he_normal", (4, 4), 0, name, 0).T)
+        found.append(array(layer.kernel))
+    assert not np.array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "stream"),
+    [
+        (lambda init: LAYERS.Dense(4, kernel_initializer=init), (None, 4), "dense"),
+        (lambda init: LAYERS.Conv2D(4, 1, kernel_initializer=init), (None, 1, 1, 4), "conv2d"),
+        (lambda init: LAYERS.GRUCell(4, kernel_initializer=init), (None, 4), "gru_cell"),
+    ],
+)
+def test_the_number_that_keras_gives_to_a_layer_counts_for_nothing(
+    make: Callable[[object], keras.Layer], shape: tuple[int | None, ...], stream: str
+):
+    for _ in range(2):  # the second has a number at any rate
+        layer = make(Initializer("normal", seed=0))
+        layer.build(shape)
+        key = Key.derive(0, stream, "keras").child(0)
+        rows = array(layer.kernel).reshape(4, -1).T
+        expected = np.empty((4, 4), np.float32)
+        get("normal").fill(expected, key.child(0) if stream == "gru_cell" else key, shape=(4, 4))
+        assert np.array_equal(rows[:4], expected), layer.name
+
+
 # --- axes and fans, against what the layers compute -----------------------------------------------
 
 
@@ -260,6 +294,29 @@ def test_what_does_not_fit_is_refused():
         Initializer("normal", seed=-1)
     with pytest.raises(InvalidValueError, match="dtype int32 is no floating type"):
         Initializer("normal")((3,), dtype="int32")
+    with pytest.raises(InvalidValueError, match="shape 5 is not a sequence"):
+        Initializer("normal")(5)  # type: ignore[arg-type]
+
+
+def test_a_value_beyond_a_narrow_type_is_refused():
+    for dtype in ("float16", "float8_e4m3fn"):
+        with pytest.raises(InvalidValueError, match=f"is beyond dtype {dtype}"):
+            Initializer("constant(1e5)")((3,), dtype=dtype)
+    assert np.all(array(Initializer("constant(60000)")((3,), dtype="float16")) == 60000)
+
+
+@pytest.mark.parametrize("text", ["lsuv", "gradinit", "mimetic('key')"])
+def test_what_a_weight_alone_cannot_have_is_refused(text: str):
+    with pytest.raises(InvalidValueError, match=r"looks at data|draws several weights together"):
+        Initializer(text)
+
+
+def test_a_seed_that_is_given_leaves_the_global_generator_alone():
+    keras.utils.set_random_seed(1)
+    expected = Initializer("normal").seed
+    keras.utils.set_random_seed(1)
+    Initializer("normal", seed=np.int64(5))  # type: ignore[arg-type]
+    assert Initializer("normal").seed == expected
 
 
 def test_the_torch_backend_gets_the_same_weights():

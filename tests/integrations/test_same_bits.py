@@ -19,10 +19,10 @@ from initlab.integrations import numpy as from_numpy
 from initlab.integrations import torch as from_torch
 from initlab.models import plan
 
-SHAPES = {
-    initializers.catalogue[name].text: initializers.catalogue[name].shape
-    for name in initializers.names()
-}
+ENTRIES = [initializers.catalogue[name] for name in initializers.names()]
+# A weight that is drawn alone can have neither data nor the others of its attention.
+SINGLE = [entry for entry in ENTRIES if entry.family != "data-driven" and entry.name != "mimetic"]
+SHAPES = {entry.text: entry.shape for entry in SINGLE}
 
 
 def same_bits(left: object, right: object) -> bool:
@@ -108,9 +108,95 @@ def test_a_tensor_is_filled_wherever_and_however_it_is_kept():
     assert torch.equal(parameter.detach(), expected.to(torch.bfloat16))
 
 
+@pytest.mark.parametrize("text", [entry.text for entry in ENTRIES if entry not in SINGLE])
+def test_what_a_weight_alone_cannot_have_is_refused(text: str):
+    """Drawn all the same, lsuv is a plain orthogonal draw, and mimetic fits no other projection."""
+    message = r"looks at data|draws several weights together"
+    with pytest.raises(InvalidValueError, match=message):
+        from_numpy.draw(text, (64, 64), name="w")
+    with pytest.raises(InvalidValueError, match=message):
+        from_jax.draw(text, (64, 64), name="w")
+    with pytest.raises(InvalidValueError, match=message):
+        from_jax.initializer(text)
+    with pytest.raises(InvalidValueError, match=message):
+        from_torch.draw(text, (64, 64), name="w")
+    tensor = torch.full((64, 64), 7.0)
+    with pytest.raises(InvalidValueError, match=message):
+        from_torch.initializer_(tensor, text, name="w")
+    assert (tensor == 7).all()
+
+
+def test_an_initializer_that_was_built_by_hand_is_drawn():
+    known = initializers.get("normal")
+    own = initializers.Initializer("mine", known.distribution, known.scale, shift=2.0)
+    ours = from_numpy.draw(own, (3, 4), name="w")
+    np.testing.assert_allclose(ours, from_numpy.draw("normal", (3, 4), name="w") + 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "beyond"),
+    [("float16", 1e5), ("bfloat16", 3.4e38), ("float8_e5m2", 1e5), ("float8_e4m3fn", 1e5)],
+)
+def test_a_value_beyond_a_narrow_type_is_refused(name: str, beyond: float):
+    """Cast, it would be inf, nan or the largest number, as the type and the framework have it."""
+    text, message = f"constant({beyond})", f"is beyond dtype (torch.)?{name}, which ends at"
+    dtype, torch_dtype = np.dtype(getattr(ml_dtypes, name, name)), getattr(torch, name)
+    with pytest.raises(InvalidValueError, match=message):
+        from_numpy.draw(text, (3,), name="w", dtype=dtype)
+    with pytest.raises(InvalidValueError, match=message):
+        from_jax.draw(text, (3,), name="w", dtype=dtype)
+    with pytest.raises(InvalidValueError, match=message):
+        from_jax.initializer(text)(jax.random.key(0), (3,), dtype)
+    with pytest.raises(InvalidValueError, match=message):
+        from_torch.draw(text, (3,), name="w", dtype=torch_dtype)
+    tensor = torch.ones(3).to(torch_dtype)
+    with pytest.raises(InvalidValueError, match=message):
+        from_torch.initializer_(tensor, text, name="w")
+    assert (tensor.float() == 1).all()
+
+
+def test_the_largest_number_of_a_narrow_type_is_drawn():
+    for value in (65504, -65504):
+        assert from_numpy.draw(f"constant({value})", (), name="w", dtype=np.float16) == value
+    assert from_torch.draw("constant(448)", (), name="w", dtype=torch.float8_e4m3fn).float() == 448
+    assert from_numpy.draw("constant(3.4e38)", (), name="w", dtype=float) == np.float32(3.4e38)
+
+
+@pytest.mark.parametrize("shape", [5, "ab", (-1, 2), (2.0, 2), (10**12, 10**9), None])
+def test_a_shape_that_is_none_is_refused(shape: object):
+    for draw in (from_numpy.draw, from_torch.draw, from_jax.draw):
+        with pytest.raises(InvalidValueError, match=r"^shape "):
+            draw("normal", shape, name="w")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"^shape "):
+        from_jax.initializer("normal")(jax.random.key(0), shape)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [None, 3, b"w", ("layers", 0)])
+def test_a_name_that_is_no_text_is_refused(name: object):
+    with pytest.raises(InvalidValueError, match=r"^name=.* is no text"):
+        from_numpy.draw("normal", (3,), name=name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["bogus", 3, "V8", "int32", "complex64"])
+def test_a_dtype_that_cannot_hold_weights_is_refused(dtype: object):
+    for draw in (from_numpy.draw, from_jax.draw):
+        with pytest.raises(InvalidValueError, match=r"^dtype .* floating"):
+            draw("normal", (3,), name="w", dtype=dtype)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"^dtype .* is no floating type"):
+        from_torch.draw("normal", (3,), name="w", dtype=dtype)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_numpy_and_no_dtype_are_taken():
+    expected = from_numpy.draw("normal", (3, 2), name="w", seed=3)
+    sizes = np.array([3, 2])
+    assert same_bits(from_numpy.draw("normal", sizes, name="w", seed=np.int64(3)), expected)  # type: ignore[arg-type]
+    assert same_bits(from_jax.draw("normal", sizes, name="w", seed=np.int64(3)), expected)  # type: ignore[arg-type]
+    assert same_bits(from_numpy.draw("normal", (3, 2), name="w", seed=3, dtype=None), expected)
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, True, None])
 def test_a_seed_that_is_none_is_refused(seed: object):
-    with pytest.raises(InvalidValueError, match="is not a whole number of 0 or more"):
+    with pytest.raises(InvalidValueError, match="is not a whole number of at least 0"):
         from_numpy.draw("normal", (3,), name="w", seed=seed)  # type: ignore[arg-type]
 
 

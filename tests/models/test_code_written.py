@@ -248,7 +248,9 @@ def test_a_parametrised_weight_is_set_through_its_parametrisation():
     assert torch.equal(model[0].weight, other[0].weight)
     run(checked(plan.as_code()), other)
     assert not torch.equal(model[0].weight, other[0].weight)
-    assert other[0].weight.std().item() == pytest.approx((2 / 20) ** 0.5, rel=0.15)  # 5 standard errors
+    assert other[0].weight.std().item() == pytest.approx(
+        (2 / 20) ** 0.5, rel=0.15
+    )  # 5 standard errors
 
 
 def test_the_prior_of_a_few_classes_is_written_out():

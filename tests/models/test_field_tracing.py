@@ -177,3 +177,15 @@ def test_the_default_that_loses_a_factor_of_six():
     assert moments()[2] < 0.02
     start(model)
     assert all(0.7 < moment < 1.4 for moment in moments())
+
+
+def test_a_fused_projection_of_gpt2_is_orthogonal_part_by_part(monkeypatch: pytest.MonkeyPatch):
+    """pytorch#166378: packed along the columns of (in, out), each projection is drawn by itself."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import transformers  # noqa: PLC0415 - it reads the variable as it loads
+
+    config = transformers.GPT2Config(vocab_size=99, n_embd=64, n_layer=1, n_head=4, n_positions=32)
+    model = transformers.GPT2LMHeadModel(config)
+    make(model, "orthogonal").apply()
+    for part in model.transformer.h[0].attn.c_attn.weight.detach().chunk(3, dim=1):
+        torch.testing.assert_close(part.T @ part, torch.eye(64), atol=1e-5, rtol=0)

@@ -107,3 +107,18 @@ def test_nothing_found_is_said():
         find(["lstm forget"], "orthogonal")
     with pytest.raises(UnknownNameError, match="unknown family 'orthogonl'; did you mean orth"):
         find(family="orthogonl")
+
+
+def test_a_prior_is_shown_for_as_many_classes_as_it_has():
+    found = describe("prior_bias((1, 2, 3))")
+    assert found.shape == (3,)
+    assert found.sample is not None
+
+
+@pytest.mark.parametrize("text", ["dirac(groups=5)", "gate_orthogonal(gates=5)"])
+def test_a_shape_that_was_not_asked_for_is_not_blamed_alone(text: str):
+    with pytest.raises(InvalidValueError, match=r"needs another shape .* \(--shape\)"):
+        describe(text)
+    with pytest.raises(InvalidValueError) as caught:
+        describe(text, (7, 3, 3))
+    assert "--shape" not in str(caught.value)

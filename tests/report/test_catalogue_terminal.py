@@ -9,18 +9,21 @@ import pytest
 from rich.console import Console, RenderableType
 
 from initlab.initializers import catalogue
+from initlab.initializers.citations import short_reference
 from initlab.report.catalogue import describe, find
 from initlab.report.catalogue.terminal import Listing, Page
 
 WIDTHS = (40, 60, 72, 100)
 
 
-def printed(part: RenderableType, width: int, *, colour: bool = False) -> str:
+def printed(
+    part: RenderableType, width: int, *, colour: bool = False, terminal: bool = False
+) -> str:
     file = io.StringIO()
     console = Console(
         file=file,
         width=width,
-        force_terminal=colour,
+        force_terminal=colour or terminal,
         highlight=False,
         color_system="standard" if colour else None,
     )
@@ -36,7 +39,7 @@ def squeezed(text: str) -> str:
 def test_the_list_fits_and_names_all(width: int):
     lines = [line.rstrip() for line in printed(Listing(find()), width).splitlines()]
     assert max(map(len, lines)) <= width
-    words = {line.split("(")[0].split()[0] for line in lines if line.startswith("  ")}
+    words = {found[1] for line in lines if (found := re.match(r"  (\w+)", line))}
     assert set(catalogue) <= words
     text = "\n".join(lines)
     assert all(alias in text for alias in catalogue.aliases)
@@ -55,8 +58,19 @@ def test_an_entry_of_the_list_is_two_lines():
 
 
 def test_a_formula_that_is_cut_says_so():
-    (line,) = [x for x in printed(Listing(find()), 100).splitlines() if "singular value" in x]
+    text = printed(Listing(find()), 100, terminal=True)
+    (line,) = [x for x in text.splitlines() if "singular value" in x]
     assert "…  Trockman & Kolter 2023" in line
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_where_there_is_no_terminal(width: int):
+    for name in catalogue:
+        text = printed(Listing([catalogue[name]]), width)
+        assert "…" not in text
+        # The reference, beside the first line, comes between a formula's words.
+        words = text.replace(short_reference(catalogue[name].cites), "")
+        assert squeezed(catalogue[name].formula) in squeezed(words)
 
 
 @pytest.mark.parametrize("name", catalogue)

@@ -45,10 +45,21 @@ def test_arrays_that_cannot_be_filled(fill: Any, out: Any, message: str):
 @pytest.mark.parametrize(
     ("fill", "options", "message"),
     [
-        *((fill, {"start": -1}, "start must be a whole number .*, got -1") for fill in FILLS),
-        *((fill, {"start": 2**63}, "start must be a whole number from 0") for fill in FILLS),
-        *((fill, {"start": 1.0}, "start must be a whole number .*, got 1.0") for fill in FILLS),
-        *((fill, {"threads": 0}, "threads must be at least 1, got 0") for fill in FILLS),
+        *((fill, {"start": -1}, "start=-1 is not a whole number of at least 0") for fill in FILLS),
+        *((fill, {"start": 2**63}, "start is above 9223372036854775547") for fill in FILLS),
+        *((fill, {"start": 1.0}, "start=1.0 is not a whole number") for fill in FILLS),
+        *((fill, {"start": True}, "start=True is not a whole number") for fill in FILLS),
+        *((fill, {"threads": 0}, "threads=0 is not a whole number") for fill in FILLS),
+        *((fill, {"threads": 1.5}, "threads=1.5 is not a whole number") for fill in FILLS),
+        (fill_normal, {"std": "1"}, "std must be a finite float32, got '1'"),
+        (fill_normal, {"mean": None}, "mean must be a finite float32, got None"),
+        (fill_normal, {"std": 10**400}, "std must be a finite float32, not beyond"),
+        (fill_normal, {"std": 3e38}, r"std=3e\+38 and mean=0.0 would have entries beyond float32"),
+        (fill_normal, {"std": 1e37, "mean": 3e38}, "entries beyond float32"),
+        (fill_truncated_normal, {"std": 2e38}, "entries beyond float32"),
+        (fill_truncated_normal, {"std": 3e37, "low": 9, "high": math.inf}, "beyond float32"),
+        (fill_truncated_normal, {"low": 10**400}, "low must be a number, not beyond"),
+        (fill_uniform, {"low": "0"}, "low must be a finite float32, got '0'"),
         (fill_normal, {"std": -1.0}, "std must be 0 or positive, got -1.0"),
         (fill_normal, {"std": math.nan}, "std must be a finite float32, got nan"),
         (fill_normal, {"std": 1e39}, r"std must be a finite float32, got 1e\+39"),
@@ -82,6 +93,21 @@ def test_numbers_out_of_range(fill: Any, options: dict[str, Any], message: str |
         fill(out, KEY, **options)
     assert "\n" not in str(raised.value)
     assert (out == 7).all()  # refused before anything is written
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("key", [5, None, KEY.words])
+def test_what_is_no_key(fill: Any, key: Any):
+    with pytest.raises(InvalidValueError, match=r"key must be a Key such as Key\.derive"):
+        fill(np.empty(3, np.float32), key)
+
+
+def test_the_largest_std_overflows_nowhere():
+    out = np.empty(2**20, np.float32)
+    fill_normal(out, KEY, std=5e37, mean=1e36)
+    assert np.isfinite(out).all()
+    fill_truncated_normal(out, KEY, std=1.5e38, low=-2, high=2)
+    assert 2.9e38 < np.abs(out).max() <= 3e38
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -38,10 +38,34 @@ def test_keys_differ():
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("words", [(1, 2, 3), (1, 2, 3, 2**32), (-1, 0, 0, 0), (0.5, 0, 0, 0)])
-def test_words_that_are_no_key(words: tuple[int, ...]):
+@pytest.mark.parametrize(
+    "words", [(1, 2, 3), (1, 2, 3, 2**32), (-1, 0, 0, 0), (0.5, 0, 0, 0), None, 7]
+)
+def test_words_that_are_no_key(words: Any):
     with pytest.raises(InvalidValueError, match="four whole numbers from 0 to 2\\^32 - 1"):
-        Key(words)  # pyright: ignore[reportArgumentType] - that is the test
+        Key(words)
+
+
+@pytest.mark.parametrize("seed", [1.0, True, "1", -1, None, np.float64(1), np.True_])
+def test_seeds_that_are_none(seed: Any):
+    with pytest.raises(InvalidValueError, match=r"seed=.* is not a whole number of at least 0"):
+        Key.derive(seed, "w")
+
+
+def test_a_seed_of_numpy_is_the_same_seed():
+    assert Key.derive(np.int64(3), "w") == Key.derive(3, "w")  # pyright: ignore[reportArgumentType] - as many callers do
+
+
+@pytest.mark.parametrize(("name", "purpose"), [("a\x1fb", "weight"), ("b", "weight\x1fa")])
+def test_names_that_would_be_mistaken_for_another(name: str, purpose: str):
+    with pytest.raises(InvalidValueError, match="holds U\\+001F"):
+        Key.derive(0, name, purpose)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"w"])
+def test_names_that_are_no_text(name: Any):
+    with pytest.raises(InvalidValueError, match=r"name=.* is not a text"):
+        Key.derive(0, name)
 
 
 def test_a_stream_continues_where_it_ended():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import SupportsIndex
+from typing import Any, cast
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.whole import require_whole
 
 PerDimension = int | Sequence[int]
 """One whole number for all spatial dimensions, or one for each."""
@@ -278,10 +278,13 @@ def packed(shape: Sequence[int], parts: Sequence[int]) -> tuple[Fans, ...]:
     Fans(fan_in=768, fan_out=192, receptive=1)
     """
     rows, *rest = _axes(shape, 2, "(sum of parts, fan_in)")
-    sizes = [_whole("parts", part, 0) for part in parts]
+    given = _several(parts)
+    if given is None:
+        raise InvalidValueError(f"parts={parts!r} is no sequence; expected the rows of each part")
+    sizes = tuple(require_whole("parts", part) for part in given)
     if sum(sizes) != rows:
         raise InvalidValueError(
-            f"parts={tuple(sizes)} add up to {sum(sizes)}; expected the {rows} rows of shape "
+            f"parts={sizes} add up to {sum(sizes)}; expected the {rows} rows of shape "
             f"{tuple(shape)}"
         )
     return tuple(fans((size, *rest)) for size in sizes)
@@ -304,15 +307,17 @@ def _connections(coarse: int, fine: int, taps: int, stride: int, dilation: int, 
 
 def _axes(shape: Sequence[int], least: int, expected: str, most: int | None = None) -> list[int]:
     """Return the axes of a shape, or refuse it."""
-    if len(shape) >= least and (most is None or len(shape) <= most):
+    given = _several(shape)
+    if given is not None and len(given) >= least and (most is None or len(given) <= most):
         with contextlib.suppress(InvalidValueError):
-            return [_whole("axis", size, 0) for size in shape]
-    raise InvalidValueError(f"cannot read fans from shape {tuple(shape)}; expected {expected}")
+            return [require_whole("axis", size) for size in given]
+    shown = repr(shape) if given is None else given
+    raise InvalidValueError(f"cannot read fans from shape {shown}; expected {expected}")
 
 
 def _divided(channels: int, groups: int, kind: str) -> int:
     """Return the channels of one group."""
-    groups = _whole("groups", groups, 1)
+    groups = require_whole("groups", groups, 1)
     if channels % groups:
         raise InvalidValueError(
             f"groups={groups} does not divide the {channels} {kind}; expected a divisor"
@@ -320,28 +325,27 @@ def _divided(channels: int, groups: int, kind: str) -> int:
     return channels // groups
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    """Return a whole number of at least ``least``, or refuse it."""
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        with contextlib.suppress(TypeError):  # an array of several numbers
-            number = operator.index(value)
-            if number >= least:
-                return number
-    raise InvalidValueError(f"{name}={value!r} is not a whole number of at least {least}")
+def _several(value: object) -> tuple[Any, ...] | None:
+    """Return the members of a sequence or an array; None for a single number."""
+    try:
+        return tuple(cast("Iterable[Any]", value))
+    except TypeError:
+        return None
 
 
 def _per_dimension(
     name: str, value: PerDimension, kernel: Sequence[int], *, least: int
 ) -> list[int]:
     """Return one whole number for each spatial dimension of the kernel."""
-    if not isinstance(value, Sequence):
-        return [_whole(name, value, least)] * len(kernel)
-    if len(value) != len(kernel):
+    given = _several(value)
+    if given is None:
+        return [require_whole(name, value, least)] * len(kernel)
+    if len(given) != len(kernel):
         raise InvalidValueError(
-            f"{name}={value!r} has {len(value)} numbers; expected one, or {len(kernel)} for the "
+            f"{name}={value!r} has {len(given)} numbers; expected one, or {len(kernel)} for the "
             f"receptive shape {tuple(kernel)}"
         )
-    return [_whole(name, number, least) for number in value]
+    return [require_whole(name, number, least) for number in given]
 
 
 def _padding(
@@ -351,34 +355,37 @@ def _padding(
     dilations: Sequence[int] = (),
 ) -> list[tuple[int, int]]:
     """Return (before, after) for each spatial dimension; ``strides`` where "same" has a meaning."""
-    if padding == "valid":
-        return [(0, 0)] * len(kernel)
-    if padding == "same" and strides is not None and all(step == 1 for step in strides):
-        totals = [spread * max(taps - 1, 0) for taps, spread in zip(kernel, dilations, strict=True)]
-        return [(total // 2, total - total // 2) for total in totals]
     if isinstance(padding, str):
+        if padding == "valid":
+            return [(0, 0)] * len(kernel)
+        if padding == "same" and strides is not None and all(step == 1 for step in strides):
+            reach = zip(kernel, dilations, strict=True)
+            totals = [spread * max(taps - 1, 0) for taps, spread in reach]
+            return [(total // 2, total - total // 2) for total in totals]
         raise InvalidValueError(
             f"padding={padding!r} does not fit; expected a number, one or a pair for each "
             "dimension, 'valid', or, for a convolution of stride 1, 'same'"
         )
-    if not isinstance(padding, Sequence):
+    given = _several(padding)
+    if given is None:
         return [_pair(padding)] * len(kernel)
-    if len(padding) != len(kernel):
+    if len(given) != len(kernel):
         raise InvalidValueError(
-            f"padding={padding!r} has {len(padding)} entries; expected one number, or one or a "
+            f"padding={padding!r} has {len(given)} entries; expected one number, or one or a "
             f"pair for each of the {len(kernel)} dimensions of the receptive shape {tuple(kernel)}"
         )
-    return [_pair(entry) for entry in padding]
+    return [_pair(entry) for entry in given]
 
 
-def _pair(entry: int | Sequence[int]) -> tuple[int, int]:
+def _pair(entry: object) -> tuple[int, int]:
     """Return the padding (before, after) of one dimension."""
-    if not isinstance(entry, Sequence):
-        both = _whole("padding", entry, 0)
+    given = _several(entry)
+    if given is None:
+        both = require_whole("padding", entry)
         return both, both
-    if len(entry) != 2:
+    if len(given) != 2:
         raise InvalidValueError(f"padding of one dimension is {entry!r}; expected (before, after)")
-    return _whole("padding", entry[0], 0), _whole("padding", entry[1], 0)
+    return require_whole("padding", given[0]), require_whole("padding", given[1])
 
 
 def _has_outputs(made: int, shape: Sequence[int], size: PerDimension) -> None:

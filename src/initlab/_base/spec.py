@@ -44,6 +44,8 @@ def parse_call(text: str, kind: str = "name", example: str = "normal(std=10)") -
     refused = InvalidValueError(
         f"cannot read {kind} {text!r}; write a name, or a name with arguments such as {example!r}"
     )
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise refused
     try:
         node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

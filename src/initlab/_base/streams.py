@@ -8,6 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from initlab._base.errors import InvalidValueError
+from initlab._base.whole import require_whole
+
 
 class Stream(Protocol):
     """What a sampler may ask of a stream; NumPy's ``Generator`` and ``RandomState`` both have it.
@@ -24,12 +27,35 @@ class Stream(Protocol):
         ...
 
 
+_SEPARATOR = "\x1f"
+
+
+def require_seed(seed: object) -> int:
+    """Return a seed, a whole number of at least 0 of Python or NumPy, as an ``int``.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none; True, 1.0 and "1" are none, and would each hash to another stream.
+    """
+    return require_whole("seed", seed)
+
+
 def derive_key(seed: int, purpose: str, key: str | int = "") -> int:
     """Hash (seed, purpose, key) to 128 bits with BLAKE2b.
 
     The same triple gives the same key on every platform and in every process.
+
+    Raises
+    ------
+    InvalidValueError
+        If the seed is none, or purpose or key holds U+001F, which stands between the three.
     """
-    text = f"{seed}\x1f{purpose}\x1f{key}".encode()
+    seed = require_seed(seed)
+    for name, part in (("purpose", purpose), ("key", key)):
+        if _SEPARATOR in str(part):
+            raise InvalidValueError(f"{name}={part!r} holds U+001F; expected a text without it")
+    text = f"{seed}{_SEPARATOR}{purpose}{_SEPARATOR}{key}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
 
 

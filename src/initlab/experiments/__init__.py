@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from initlab.experiments.plan import Experiment, Job
 from initlab.experiments.records import (
+    Adaptation,
     Evidence,
     Interval,
     LayerEvidence,
@@ -15,6 +16,7 @@ from initlab.experiments.run import Progress, Runs
 from initlab.experiments.summary import summarise
 
 __all__ = [
+    "Adaptation",
     "Evidence",
     "Experiment",
     "Interval",

@@ -96,11 +96,11 @@ def run_chunk(chunk: Chunk, control: Control) -> Finished:
         return []
     setting = chunk.setting
     drawn = [starts.draw(job, setting.network, setting.train) for _, job in chunk.jobs]
-    before = [setting.measure(layers) for layers in drawn]
+    before = [setting.measure(start.layers) for start in drawn]
     trajectory = train(
         setting.network,
         setting.recipe,
-        starts.stack(drawn),
+        starts.stack([start.layers for start in drawn]),
         *setting.train,
         keys=[starts.batch_key(job.seed) for _, job in chunk.jobs],
         control=control,
@@ -110,6 +110,7 @@ def run_chunk(chunk: Chunk, control: Control) -> Finished:
     for replica, (place, job) in enumerate(chunk.jobs):
         if trajectory.steps_done[replica] == setting.recipe.steps:
             record = _record(setting, job, before[replica], _Trained.of(trajectory, replica))
+            record = replace(record, adaptation=drawn[replica].adaptation)
             finished.append((place, replace(record, layers=None) if job.init in seen else record))
             seen.add(job.init)
     return finished

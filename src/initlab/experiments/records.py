@@ -82,6 +82,26 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """What a data-driven start did to the weights that it had drawn.
+
+    Attributes
+    ----------
+    before, after
+        What it lowers, before and after; see :class:`initlab.engine.adaptive.Adapted`.
+    steps
+        How many rescalings, rounds or updates.
+    notes
+        What could not be done, and why, each one line.
+    """
+
+    before: float
+    after: float
+    steps: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One network trained from one start with one seed.
 
@@ -112,6 +132,8 @@ class RunRecord:
         What the line rests on.
     seconds
         Training time.
+    adaptation
+        What a data-driven start did before training; ``None`` for any other.
     layers
         Final parameters, kept for the first seed of each start only (the decision boundary).
     """
@@ -129,6 +151,7 @@ class RunRecord:
     steps_to_target: int | None
     evidence: Evidence
     seconds: float
+    adaptation: Adaptation | None = None
     layers: tuple[Layer, ...] | None = field(default=None, repr=False, compare=False)
 
 
@@ -168,6 +191,8 @@ class StartSummary:
         counts as ``inf`` steps, so ``inf`` as the median says that fewer than half reached it.
     what_happened
         The commonest line, and how many of the runs it holds for where not for all.
+    notes
+        What a data-driven start could not do, likewise; most often empty.
     """
 
     init: str
@@ -180,6 +205,7 @@ class StartSummary:
     test_score: Interval | None
     steps_to_target: Interval
     what_happened: str
+    notes: tuple[str, ...] = ()
 
 
 def plain_interval(interval: Interval | None) -> dict[str, Any] | None:

@@ -148,6 +148,7 @@ class Results:
             "what_happened": run.what_happened,
             "steps_to_target": run.steps_to_target,
             "evidence": run.evidence,
+            "adaptation": run.adaptation,
             "seconds": run.seconds,
         }
 
@@ -164,6 +165,7 @@ class Results:
             **_counts(each),
             **{name: plain_interval(value) for name, value in self._quantities(each).items()},
             "what_happened": each.what_happened,
+            "notes": each.notes,
         }
 
     def _summary_row(self, each: StartSummary) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +12,27 @@ from initlab._base import streams
 from initlab.engine import adaptive
 from initlab.engine.network import Array, Layer, Network
 from initlab.experiments.plan import Job
+from initlab.experiments.records import Adaptation
 
 Data = tuple[Array, Array]
 
 
-def draw(job: Job, network: Network, data: Data | None = None) -> tuple[Layer, ...]:
+class Start(NamedTuple):
+    """Where a run begins.
+
+    Attributes
+    ----------
+    layers
+        Weights ``(fan_out, fan_in)`` and biases ``(fan_out,)``.
+    adaptation
+        What a data-driven start did to what was drawn; ``None`` for any other.
+    """
+
+    layers: tuple[Layer, ...]
+    adaptation: Adaptation | None = None
+
+
+def draw(job: Job, network: Network, data: Data | None = None) -> Start:
     """Draw weights ``(fan_out, fan_in)`` and zero biases ``(fan_out,)``, layer by layer.
 
     ``published``: one legacy stream runs through all layers in order, as in the exercise.
@@ -46,10 +63,11 @@ def draw(job: Job, network: Network, data: Data | None = None) -> tuple[Layer, .
     )
     rule = adaptive.settings(initializer)
     if rule is None:
-        return layers
+        return Start(layers)
     data = data or job.experiment.load().train_matrices()
     loss = job.experiment.recipe().loss
-    return adaptive.adapt(network, layers, rule, loss, data, job.seed).layers
+    done = adaptive.adapt(network, layers, rule, loss, data, job.seed)
+    return Start(done.layers, Adaptation(done.before, done.after, done.steps, done.notes))
 
 
 def stack(starts: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:

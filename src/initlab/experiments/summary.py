@@ -55,6 +55,7 @@ def _summarise_start(init: str, runs: Sequence[RunRecord]) -> StartSummary:
             [never if run.steps_to_target is None else run.steps_to_target for run in runs], ranks
         ),
         what_happened=commonest([run.what_happened for run in runs]),
+        notes=shared_notes([run.adaptation.notes if run.adaptation else () for run in runs]),
     )
 
 
@@ -65,12 +66,34 @@ def commonest(lines: Sequence[str]) -> str:
     300 ...". The commonest kind is shown by its commonest line.
     """
     kinds = [_COUNTS.sub("#", line) for line in lines]
-    kind, alike = Counter(kinds).most_common(1)[0]
+    kind, _ = Counter(kinds).most_common(1)[0]
     same = Counter(line for line, other in zip(lines, kinds, strict=True) if other == kind)
+    return _counted(same, len(lines))
+
+
+def shared_notes(notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return each kind of note once, and how many of the runs have it, where it is not all.
+
+    Parameters
+    ----------
+    notes
+        Those of each run. Kinds are told apart as in :func:`commonest`.
+    """
+    kinds: dict[str, Counter[str]] = {}
+    for own in notes:
+        # One of each kind a run: it is runs that are counted.
+        for kind, note in {_COUNTS.sub("#", note): note for note in own}.items():
+            kinds.setdefault(kind, Counter())[note] += 1
+    return tuple(_counted(same, len(notes)) for same in kinds.values())
+
+
+def _counted(same: Counter[str], runs: int) -> str:
+    """Return the commonest of lines of one kind, and how many of the runs have one."""
     line, exactly = same.most_common(1)[0]
-    if exactly == len(lines):
+    if exactly == runs:
         return line
-    return f"{line} ({'' if exactly == alike else 'or much alike, '}{alike} of {len(lines)} runs)"
+    alike = same.total()
+    return f"{line} ({'' if exactly == alike else 'or much alike, '}{alike} of {runs} runs)"
 
 
 def interval(values: Sequence[float], ranks: Ranks | None = None) -> Interval:

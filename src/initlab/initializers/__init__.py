@@ -6,7 +6,7 @@ import inspect
 
 from initlab._base.catalogue import Catalogue
 from initlab._base.errors import InvalidValueError
-from initlab._base.spec import Literal, parse_call
+from initlab._base.spec import Call, Literal, parse_call
 from initlab.initializers import (
     activation_scaling,
     attention,
@@ -23,8 +23,17 @@ from initlab.initializers import (
     transformer_depth,
     variance_scaling,
 )
-from initlab.initializers._definition import Distribution, Elementwise, Initializer, Moments, Scale
+from initlab.initializers._definition import (
+    Distribution,
+    Elementwise,
+    Initializer,
+    Moments,
+    Scale,
+    require_shape,
+)
 from initlab.initializers._entry import FAMILIES, FRAMEWORKS, Entry, Variant
+from initlab.initializers.mup import mup_attention_scale, mup_learning_rate
+from initlab.initializers.transformer_depth import deepnorm_alpha, deepnorm_beta
 
 catalogue: Catalogue[Entry] = Catalogue(
     "initializer",
@@ -60,14 +69,14 @@ catalogue: Catalogue[Entry] = Catalogue(
 )
 
 
-def get(text: str | Initializer) -> Initializer:
+def get(text: str | Call | Initializer) -> Initializer:
     """Return the initialiser of a name, with arguments where it takes any.
 
     Parameters
     ----------
     text
-        ``"he_normal"``, ``"normal(std=10)"``, ``"normal(10)"``, or an initialiser, which is
-        returned as it is.
+        ``"he_normal"``, ``"normal(std=10)"``, ``"normal(10)"``, such a text already parsed, or an
+        initialiser, which is returned as it is.
 
     Raises
     ------
@@ -86,7 +95,7 @@ def get(text: str | Initializer) -> Initializer:
     """
     if isinstance(text, Initializer):
         return text
-    call = parse_call(text, "initializer")
+    call = text if isinstance(text, Call) else parse_call(text, "initializer")
     entry = catalogue[call.name]
     try:
         # Outside the call itself, so that a TypeError of ours is not taken for the user's.
@@ -99,8 +108,8 @@ def get(text: str | Initializer) -> Initializer:
         raise _refusal(text, entry, error) from error
 
 
-def _refusal(text: str, entry: Entry, error: Exception) -> InvalidValueError:
-    return InvalidValueError(f"initializer {text!r}: {error}; accepted: {entry.signature}")
+def _refusal(text: str | Call, entry: Entry, error: Exception) -> InvalidValueError:
+    return InvalidValueError(f"initializer {str(text)!r}: {error}; accepted: {entry.signature}")
 
 
 def arguments(initializer: Initializer) -> dict[str, Literal]:
@@ -135,6 +144,11 @@ __all__ = [
     "Variant",
     "arguments",
     "catalogue",
+    "deepnorm_alpha",
+    "deepnorm_beta",
     "get",
+    "mup_attention_scale",
+    "mup_learning_rate",
     "names",
+    "require_shape",
 ]

@@ -10,9 +10,12 @@ from typing import TypeVar
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.spec import Call, Literal
+from initlab._base.whole import require_whole
 from initlab.initializers._definition import Initializer, plain
 
 Word = TypeVar("Word", bound=str)
+
+MOST = 2**53
 
 
 def finite(name: str, value: object) -> float:
@@ -26,8 +29,8 @@ def finite(name: str, value: object) -> float:
     try:
         if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
             return float(value) + 0.0
-    except OverflowError:  # an int beyond the largest float
-        pass
+    except OverflowError:  # an int that has hundreds of digits
+        raise InvalidValueError(f"{name} is not finite as a float") from None
     raise InvalidValueError(f"{name}={value!r} is not a finite number")
 
 
@@ -40,10 +43,8 @@ def positive(name: str, value: object) -> float:
 
 
 def count(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number of at least ``least``; raise as :func:`finite` does."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidValueError(f"{name}={value!r} is not a whole number of at least {least}")
-    return value
+    """Return a whole number from ``least`` to 2^53, which floats hold; raise as :func:`finite`."""
+    return require_whole(name, value, least, MOST)
 
 
 def flag(name: str, value: object) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
 from initlab._base.streams import Stream
-from initlab.sampling import CounterStream, Key
+from initlab.sampling import CounterStream, Key, require_fillable
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Shape = tuple[int, ...]
+
+_MOST_ENTRIES = 2**60 - 1  # a float64 takes eight bytes, and addresses have 63 bits
 
 
 class Moments(NamedTuple):
@@ -64,8 +66,8 @@ class Scale(Protocol):
 class Initializer:
     """Draws the starting weights of a layer: ``shift + scale · distribution``.
 
-    Two initialisers are equal when they draw the same weights from the same stream. Biases are
-    none of its business: they start at zero.
+    Two initialisers are equal when they have the same text, and so draw the same weights from the
+    same stream. Biases are none of its business: they start at zero.
 
     Attributes
     ----------
@@ -121,12 +123,20 @@ class Initializer:
         Raises
         ------
         InvalidValueError
-            If the shape is no shape, or has too few axes for this initialiser.
+            If the shape is no shape, or has too few axes for this initialiser; if the scale or an
+            entry is not finite.
         """
-        shape = _checked(shape)
-        factor = self.scale.factor(shape, fans)
-        values = np.asarray(self.distribution.draw(shape, stream) * factor)
-        return values + self.shift if self.shift else values
+        shape = require_shape(shape)
+        factor = self._factor(shape, fans)
+        values = self.distribution.draw(shape, stream)
+        try:
+            with np.errstate(over="raise"):
+                values = np.asarray(values * factor)
+                return values + self.shift if self.shift else values
+        except FloatingPointError as error:
+            raise InvalidValueError(
+                f"{self.spec} has entries beyond float64 for shape {shape}"
+            ) from error
 
     def fill(
         self,
@@ -160,47 +170,76 @@ class Initializer:
         Raises
         ------
         InvalidValueError
-            If the slice leaves the weight, or as :meth:`sample` does.
+            If the array cannot be filled or the slice leaves the weight, if entries are beyond
+            float32, or as :meth:`sample` does.
         """
-        shape = _checked(shape)
+        start = require_fillable(out, key, start)
+        shape = require_shape(shape)
         size = math.prod(shape)
-        if not 0 <= start <= start + out.size <= size:
+        if start + out.size > size:
             raise InvalidValueError(
                 f"entries {start} to {start + out.size} are no slice of a weight of shape {shape}, "
                 f"which has {size}"
             )
         if isinstance(self.distribution, Elementwise):
-            factor = self.scale.factor(shape, fans)
-            self.distribution.write(out, key, start, factor, self.shift)
+            self.distribution.write(out, key, start, self._factor(shape, fans), self.shift)
             return
         whole = self.sample(shape, CounterStream(key), fans=fans)
-        out.reshape(-1)[...] = whole.reshape(-1)[start : start + out.size]
+        with np.errstate(over="ignore"):  # refused below
+            part = whole.reshape(-1)[start : start + out.size].astype(np.float32)
+        if not np.isfinite(part).all():
+            raise InvalidValueError(f"{self.spec} has entries beyond float32 for shape {shape}")
+        out.reshape(-1)[...] = part
 
     def std(self, shape: Sequence[int], *, fans: Fans | None = None) -> float | None:
         """Return the exact standard deviation of an entry, over draws of a weight of this shape.
 
         ``None`` where there is no closed form. Arguments and errors as in :meth:`sample`.
         """
-        shape = _checked(shape)
+        shape = require_shape(shape)
         std = self.distribution.moments(shape).std
-        return None if std is None else abs(self.scale.factor(shape, fans)) * std
+        return None if std is None else abs(self._factor(shape, fans)) * std
 
     def mean(self, shape: Sequence[int], *, fans: Fans | None = None) -> float:
         """Return the exact mean of an entry, likewise."""
-        shape = _checked(shape)
-        return self.scale.factor(shape, fans) * self.distribution.moments(shape).mean + self.shift
+        shape = require_shape(shape)
+        return self._factor(shape, fans) * self.distribution.moments(shape).mean + self.shift
+
+    def _factor(self, shape: Shape, fans: Fans | None) -> float:
+        """Return what the draw is multiplied by, a finite number."""
+        try:
+            factor = self.scale.factor(shape, fans)
+        except OverflowError:
+            factor = math.inf
+        if not math.isfinite(factor):
+            raise InvalidValueError(f"{self.spec} has no finite scale for shape {shape}")
+        return factor
 
     def __repr__(self) -> str:
         return f"<initializer {self.spec}>"
 
 
-def _checked(shape: Sequence[int]) -> Shape:
+def require_shape(shape: Iterable[SupportsIndex]) -> Shape:
+    """Return the shape of a weight as a tuple of Python's whole numbers.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is no sequence of whole numbers of at least 0, or none that an array can have.
+
+    Examples
+    --------
+    >>> require_shape(np.array([64, 32]))
+    (64, 32)
+    """
     try:
-        sizes = tuple(operator.index(size) for size in shape)
+        sizes = tuple(map(operator.index, shape))
     except TypeError as error:
         raise InvalidValueError(f"shape {shape!r} is not a sequence of whole numbers") from error
     if any(size < 0 for size in sizes):
         raise InvalidValueError(f"shape {sizes} has a negative size; each must be 0 or more")
+    if math.prod(size or 1 for size in sizes) > _MOST_ENTRIES:
+        raise InvalidValueError(f"shape {sizes} has more entries than any array, 2^60 - 1 at most")
     return sizes
 
 

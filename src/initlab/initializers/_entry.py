@@ -73,6 +73,9 @@ class Entry:
         Its text with arguments, where it does not work without.
     model
         What :func:`initlab.initialize` does beyond drawing each weight by itself; empty if nothing.
+    joint
+        Whether several weights come from one draw, each from the start of a stream of the same key:
+        drawn by its own key, as one weight alone is, none of them fits the others.
     """
 
     make: Callable[..., Initializer]
@@ -88,6 +91,7 @@ class Entry:
     shape: Shape = (256, 128)
     example: str = ""
     model: str = ""
+    joint: bool = False
 
     @property
     def name(self) -> str:

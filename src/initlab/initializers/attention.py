@@ -19,6 +19,7 @@ from initlab.initializers.scales import Fixed
 AttentionPart = Literal["query", "key", "value", "output"]
 
 ATTENTION_PARTS: tuple[AttentionPart, ...] = get_args(AttentionPart)
+LARGEST_FACTOR = 1e100
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def mimetic(
     True
     """
     part, heads = one_of("part", part, ATTENTION_PARTS), count("heads", heads)
-    alpha_qk, beta_qk = finite("alpha_qk", alpha_qk), finite("beta_qk", beta_qk)
-    alpha_vo, beta_vo = finite("alpha_vo", alpha_vo), finite("beta_vo", beta_vo)
+    alpha_qk, beta_qk = _factor("alpha_qk", alpha_qk), _factor("beta_qk", beta_qk)
+    alpha_vo, beta_vo = _factor("alpha_vo", alpha_vo), _factor("beta_vo", beta_vo)
     text = spec(
         mimetic,
         part=part,
@@ -160,6 +161,16 @@ def mimetic(
     if not (alpha or beta):
         raise InvalidValueError(f"alpha and beta of {part} are both 0; expected one that is not")
     return Initializer(text, Mimetic(part, heads, alpha, beta), Fixed(1.0))
+
+
+def _factor(name: str, value: object) -> float:
+    """Return a number whose square is finite, with room for sums."""
+    number = finite(name, value)
+    if abs(number) > LARGEST_FACTOR:
+        raise InvalidValueError(
+            f"{name}={number:g} is not from -{LARGEST_FACTOR:g} to {LARGEST_FACTOR:g}"
+        )
+    return number
 
 
 ENTRIES = (
@@ -215,5 +226,6 @@ ENTRIES = (
         "model's own number of heads; an attention that they do not fit (grouped queries, "
         "cross-attention, other widths) and all other weights from truncated_normal(0.02); biases "
         "0; refuses a model where none fits",
+        joint=True,
     ),
 )

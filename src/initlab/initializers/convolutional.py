@@ -9,11 +9,9 @@ import numpy as np
 
 from initlab._base.fans import fans
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import positive, spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape
 from initlab.initializers._entry import Entry, Variant
-from initlab.initializers.orthogonal import CentreOrthogonal, one_blas_thread, rotation
-from initlab.initializers.scales import Fixed
+from initlab.initializers.orthogonal import CentreOrthogonal, of_gain, one_blas_thread, rotation
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,7 @@ def _lengthened(kernel: Array, axis: int, projection: Array) -> Array:
 def delta_orthogonal(gain: float = 1.0) -> Initializer:
     """Draw a random rotation, times ``gain``, at the centre tap of a convolution kernel.
 
-    Parameters
-    ----------
-    gain
-        Above 0; sqrt(2) makes up for ReLU.
-
-    Raises
-    ------
-    InvalidValueError
-        If the gain is out of range; on sampling, if the shape has fewer than two axes.
+    Argument and errors are :func:`initlab.initializers.orthogonal.orthogonal`'s.
 
     Examples
     --------
@@ -86,24 +76,15 @@ def delta_orthogonal(gain: float = 1.0) -> Initializer:
     >>> bool(np.allclose(w[:, :, 1, 1] @ w[:, :, 1, 1].T, np.eye(4))), int((w != 0).sum())
     (True, 16)
     """
-    gain = positive("gain", gain)
-    return Initializer(spec(delta_orthogonal, gain=gain), CentreOrthogonal(), Fixed(gain))
+    return of_gain(delta_orthogonal, CentreOrthogonal(), gain)
 
 
 def conv_orthogonal(gain: float = 1.0) -> Initializer:
     """Draw a kernel whose circular convolution of stride 1 keeps norms, times ``gain``.
 
-    Of a layer with fewer outputs than inputs, the transposed convolution keeps them.
-
-    Parameters
-    ----------
-    gain
-        Every singular value of the convolution, above 0; sqrt(2) makes up for ReLU.
-
-    Raises
-    ------
-    InvalidValueError
-        If the gain is out of range; on sampling, if the shape has fewer than two axes.
+    Of a layer with fewer outputs than inputs, the transposed convolution keeps them. ``gain`` is
+    every singular value of the convolution; argument and errors are
+    :func:`initlab.initializers.orthogonal.orthogonal`'s.
 
     Examples
     --------
@@ -116,8 +97,7 @@ def conv_orthogonal(gain: float = 1.0) -> Initializer:
     True
     True
     """
-    gain = positive("gain", gain)
-    return Initializer(spec(conv_orthogonal, gain=gain), ConvolutionOrthogonal(), Fixed(gain))
+    return of_gain(conv_orthogonal, ConvolutionOrthogonal(), gain)
 
 
 _XIAO = (

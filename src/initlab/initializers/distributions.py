@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from initlab._base.errors import InvalidValueError
 from initlab._base.streams import Stream
 from initlab.initializers._definition import Array, Float32, Moments, Shape
 from initlab.sampling import Key, fill_normal, fill_truncated_normal, fill_uniform
@@ -22,8 +23,17 @@ class One:
         return np.ones(shape)
 
     def write(self, out: Float32, _key: Key, _start: int, scale: float, shift: float, /) -> None:
-        """Write the constant."""
-        out[...] = scale + shift
+        """Write the constant.
+
+        Raises
+        ------
+        InvalidValueError
+            If it is beyond float32.
+        """
+        value = scale + shift
+        if abs(value) > float(np.finfo(np.float32).max):
+            raise InvalidValueError(f"entries of {value:g} are beyond float32")
+        out[...] = value
 
     def moments(self, _shape: Shape, /) -> Moments:
         """Return mean 1, std 0."""
@@ -103,6 +113,8 @@ class TruncatedNormal:
     @property
     def std(self) -> float:
         """What the cut leaves of the standard deviation: 0.8796256610342398 for a cut of 2."""
+        if self.cut > 40:  # nothing of the density is left there, and a large cut squared overflows
+            return 1.0
         density = math.exp(-0.5 * self.cut * self.cut) / math.sqrt(2 * math.pi)
         inside = math.erf(self.cut / math.sqrt(2))
         return math.sqrt(1 - 2 * self.cut * density / inside)

@@ -14,11 +14,11 @@ from initlab.initializers.distributions import (
     Uniform,
 )
 from initlab.initializers.scales import Fixed
+from initlab.sampling.fill import FURTHEST, NARROWEST
 
 # Below it the formula for the std cancels, and the distribution is a uniform one in all but name.
 SMALLEST_CUT = 0.01
 DEFAULT_CUT = 2.0
-FURTHEST = 10.0  # as far out as random numbers of 32 bits can be told apart
 
 
 def zeros() -> Initializer:
@@ -115,8 +115,9 @@ def truncated_normal(
     Raises
     ------
     InvalidValueError
-        If an argument is out of range, if only one bound is given, or if bounds come together with
-        ``cut`` or ``corrected``.
+        If an argument is out of range, if only one bound is given, if bounds come together with
+        ``cut`` or ``corrected``, are less than 0.001 std apart or lie more than 10 std off the
+        mean.
 
     Examples
     --------
@@ -165,6 +166,11 @@ def _bounded(
     distribution = BoundedNormal((low - mean) / std, (high - mean) / std)
     if not distribution.low < distribution.high:
         raise InvalidValueError(f"low={low:g} is not below high={high:g}")
+    if distribution.high - distribution.low < NARROWEST:
+        raise InvalidValueError(
+            f"low={low!r} and high={high!r} are less than {NARROWEST:g} std apart, where a "
+            "truncated normal is a uniform distribution; use a smaller std"
+        )
     if distribution.low > FURTHEST or distribution.high < -FURTHEST:
         raise InvalidValueError(
             f"both bounds lie more than {FURTHEST:g} std on one side of the mean; use a larger std"

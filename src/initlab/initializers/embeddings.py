@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
@@ -103,7 +106,7 @@ def tied_embedding() -> Initializer:
     return Initializer(spec(tied_embedding), Normal(), RowScale())
 
 
-def prior_bias(prior: float | tuple[float, ...] = 0.01) -> Initializer:
+def prior_bias(prior: float | Sequence[float] | NDArray[Any] = 0.01) -> Initializer:
     """Set the output's bias so that the model starts by predicting how frequent each class is.
 
     Parameters
@@ -111,7 +114,8 @@ def prior_bias(prior: float | tuple[float, ...] = 0.01) -> Initializer:
     prior
         A probability between 0 and 1, for outputs that a sigmoid follows: each bias is
         -log((1 - p) / p). Or two or more class probabilities or counts, each above 0, for outputs
-        that a softmax follows: the k-th bias is log p_k, with p divided by its sum.
+        that a softmax follows: the k-th bias is log p_k, with p divided by its sum. A tuple, a list
+        or an array.
 
     Raises
     ------
@@ -123,12 +127,11 @@ def prior_bias(prior: float | tuple[float, ...] = 0.01) -> Initializer:
     >>> round(prior_bias(0.01).mean((80,)), 4)
     -4.5951
     """
-    if isinstance(prior, tuple):
+    if isinstance(prior, (Sequence, np.ndarray)) and not isinstance(prior, str) and np.ndim(prior):
         shares = tuple(positive(f"prior[{place}]", share) for place, share in enumerate(prior))
         if len(shares) < 2:
-            raise InvalidValueError(f"prior={prior!r} has fewer than two classes")
-        total = math.fsum(shares)
-        values = tuple(math.log(share / total) for share in shares)
+            raise InvalidValueError(f"prior={shares} has fewer than two classes")
+        values = _log_shares(shares)
         text = str(Call("prior_bias", kwargs=(("prior", tuple(plain(p) for p in shares)),)))
         return Initializer(text, PerClass(values), Fixed(1.0))
     prior = positive("prior", prior)
@@ -136,6 +139,20 @@ def prior_bias(prior: float | tuple[float, ...] = 0.01) -> Initializer:
         raise InvalidValueError(f"prior={prior!r} is not a probability between 0 and 1")
     text = spec(prior_bias, prior=prior)
     return Initializer(text, One(), Fixed(math.log(prior) - math.log1p(-prior)))
+
+
+def _log_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the logarithm of each share of the sum; no sum overflows."""
+    exponent = math.frexp(max(shares))[1]
+    scaled = [math.ldexp(share, -exponent) for share in shares]
+    total = math.fsum(scaled)
+    for place, share in enumerate(scaled):
+        if not share / total:
+            raise InvalidValueError(
+                f"prior[{place}]={shares[place]:g} is nothing beside {max(shares):g}; expected "
+                "probabilities or counts of one kind"
+            )
+    return tuple(math.log(share / total) for share in scaled)
 
 
 ENTRIES = (

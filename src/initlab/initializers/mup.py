@@ -180,6 +180,8 @@ ENTRIES = (
         model="takes base_width as the base model's width, that of the signal which the output "
         "layer reads, and every other width in the same ratio; the output layer is the readout, "
         "weights fed from outside (not from another weight) are input weights, the rest hidden. "
-        "initlab.models.schemes.mup_learning_rates gives each parameter's learning rate",
+        "initlab.models.schemes.mup_learning_rates gives each parameter's learning rate, and "
+        "initlab.initializers.mup_attention_scale the factor of attention logits, which stands in "
+        "the forward pass",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,14 @@ from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans, fans
 from initlab._base.streams import Stream
 from initlab.initializers._arguments import count, positive, spec
-from initlab.initializers._definition import Array, Initializer, Moments, Shape
+from initlab.initializers._definition import (
+    Array,
+    Distribution,
+    Initializer,
+    Moments,
+    Scale,
+    Shape,
+)
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.scales import Fixed
 
@@ -86,6 +93,8 @@ class GateOrthogonal:
     def draw(self, shape: Shape, stream: Stream, /) -> Array:
         """Draw one after the other."""
         rows, columns = self._gate(shape)
+        if not rows * columns:
+            return np.zeros(shape)
         blocks = [rotation(rows, columns, stream) for _ in range(self.gates)]
         return np.concatenate(blocks).reshape(shape)
 
@@ -152,6 +161,17 @@ def _channels(shape: Shape) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
+def of_gain(
+    make: Callable[..., Initializer],
+    distribution: Distribution,
+    gain: float,
+    scale: Callable[[float], Scale] = Fixed,
+) -> Initializer:
+    """Make what ``make``, whose only argument is the gain, stands for."""
+    gain = positive("gain", gain)
+    return Initializer(spec(make, gain=gain), distribution, scale(gain))
+
+
 def orthogonal(gain: float = 1.0) -> Initializer:
     """Draw a random rotation, or rows or columns of one, times ``gain``.
 
@@ -175,33 +195,21 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     >>> np.allclose(w @ w.T, 4 * np.eye(3))
     True
     """
-    gain = positive("gain", gain)
-    return Initializer(spec(orthogonal, gain=gain), Orthogonal(), Fixed(gain))
+    return of_gain(orthogonal, Orthogonal(), gain)
 
 
 def scaled_orthogonal(gain: float = 1.0) -> Initializer:
     """Draw a random rotation times gain · max(1, sqrt(out / in)), at the centre tap of a kernel.
 
     The mean square of the outputs is gain² times that of the inputs: for every input where the
-    layer widens, on average where it narrows.
-
-    Parameters
-    ----------
-    gain
-        Above 0.
-
-    Raises
-    ------
-    InvalidValueError
-        If the gain is out of range; on sampling, if the shape has fewer than two axes.
+    layer widens, on average where it narrows. Argument and errors are :func:`orthogonal`'s.
 
     Examples
     --------
     >>> scaled_orthogonal().std((1024, 64)), scaled_orthogonal().std((32, 64))
     (0.125, 0.125)
     """
-    gain = positive("gain", gain)
-    return Initializer(spec(scaled_orthogonal, gain=gain), CentreOrthogonal(), WideningScale(gain))
+    return of_gain(scaled_orthogonal, CentreOrthogonal(), gain, WideningScale)
 
 
 def gate_orthogonal(gates: int = 4, gain: float = 1.0) -> Initializer:

@@ -118,7 +118,8 @@ def _require_matrix(shape: Shape) -> None:
 
 def _share(connected: int, shape: Shape) -> Moments:
     """Return mean and std of an entry picked at random, of which so many are 1 and the rest 0."""
-    share = connected / max(math.prod(shape), 1)
+    size = math.prod(shape)
+    share = connected / size if size else 0.0
     return Moments(share, math.sqrt(share * (1 - share)))
 
 

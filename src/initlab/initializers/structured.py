@@ -44,19 +44,51 @@ class ZeroHadamard:
         size = math.prod(shape)
         if not size:
             return Moments(0.0, 0.0)
-        matrix = _zero_matrix(*shape[:2])
-        mean = float(matrix.sum()) / size
-        return Moments(mean, math.sqrt(float(np.square(matrix).sum()) / size - mean * mean))
+        rows, columns = shape[:2]
+        if rows <= columns:
+            entries, total, factor = rows, rows, 1.0
+        else:
+            entries, total, factor = rows * columns, _signs(rows, columns), _hadamard_factor(rows)
+        # Of entries 1 and -1, in whole numbers until the end: nothing cancels.
+        variance = (size * entries - total * total) / size**2
+        return Moments(factor * total / size, factor * math.sqrt(variance))
 
 
 def _zero_matrix(rows: int, columns: int) -> Array:
     if rows <= columns:
         return np.eye(rows, columns)
-    power = (rows - 1).bit_length()
-    hadamard = np.ones((1, 1))
-    for _ in range(power):
-        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
-    return 2 ** (-(power - 1) / 2) * hadamard[:rows, :columns]
+    return _hadamard_factor(rows) * _hadamard(rows, columns)
+
+
+def _hadamard_factor(rows: int) -> float:
+    """Return 2^(-(m-1)/2), 2^m the order of the Hadamard matrix."""
+    return 2 ** (-((rows - 1).bit_length() - 1) / 2)
+
+
+def _hadamard(rows: int, columns: int) -> Array:
+    """Return the upper left block of a Hadamard matrix, no larger part of which is made."""
+    block = np.ones((rows, columns))
+    size = 1
+    while size < rows:
+        done, after = slice(size), slice(size, 2 * size)
+        right, below, both = block[done, after], block[after, done], block[after, after]
+        right[...] = block[done, : right.shape[1]]
+        below[...] = block[: below.shape[0], done]
+        both[...] = -block[: both.shape[0], : both.shape[1]]
+        size *= 2
+    return block
+
+
+def _signs(rows: int, columns: int) -> int:
+    """Return the sum over that block: a whole matrix of order n has n in all, by its first row."""
+    if rows < columns:
+        rows, columns = columns, rows  # it is symmetric
+    if columns <= 1:
+        return rows * columns
+    half = 1 << ((rows - 1).bit_length() - 1)
+    if columns <= half:
+        return half + _signs(rows - half, columns)
+    return 3 * half - _signs(rows - half, columns - half)
 
 
 @dataclass(frozen=True)
@@ -168,7 +200,7 @@ ENTRIES = (
                 "w = 2 ** (-(m - 1) / 2) * h[: shape[0], : shape[1]]",
             ),
             "keras": Variant(
-                "has none (Identity is square only)",
+                "has none; Identity is the part for layers that do not widen",
                 "from scipy.linalg import hadamard\n"
                 "m = (shape[1] - 1).bit_length()\n"
                 "h = ops.convert_to_tensor(hadamard(2**m), dtype='float32')\n"

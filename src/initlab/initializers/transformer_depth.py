@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
+from initlab._base.errors import InvalidValueError
 from initlab.initializers._arguments import count, flag, one_of, positive, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Variant
@@ -50,28 +51,50 @@ def t_fixup(layers: int = 1, side: FixupSide = "encoder") -> Initializer:
     return Initializer(text, Uniform(), FanScale(3.0, "fan_avg", gain))
 
 
-def deepnorm_beta(layers: int, kind: StackKind, decoder_layers: int = 1) -> float:
-    """Return DeepNorm's gain β of a branch's weights; arguments as for :func:`deepnorm`."""
-    if kind == "encoder":
+def _stack(
+    layers: int, kind: StackKind, decoder_layers: int | None
+) -> tuple[int, StackKind, int | None]:
+    """Return the three arguments; the last is None but for an encoder."""
+    layers, kind = count("layers", layers), one_of("kind", kind, STACK_KINDS)
+    if decoder_layers is not None:
+        decoder_layers = count("decoder_layers", decoder_layers)
+    elif kind == "encoder":
+        raise InvalidValueError(
+            "kind='encoder' asks for decoder_layers, those of the same model's decoder; a model "
+            "without one is 'encoder_only'"
+        )
+    return layers, kind, decoder_layers if kind == "encoder" else None
+
+
+def deepnorm_beta(layers: int, kind: StackKind, decoder_layers: int | None = None) -> float:
+    """Return DeepNorm's gain β of a branch's weights.
+
+    Arguments and errors as for :func:`deepnorm`; ``decoder_layers`` matter for an ``"encoder"``.
+    """
+    layers, kind, decoder_layers = _stack(layers, kind, decoder_layers)
+    if decoder_layers is not None:
         return 0.87 * (layers**4 * decoder_layers) ** (-1 / 16)
     return ((12 if kind == "decoder" else 8) * layers) ** -0.25
 
 
-def deepnorm_alpha(layers: int, kind: StackKind, decoder_layers: int = 1) -> float:
-    """Return DeepNorm's factor α in norm(α x + branch(x)); arguments as for :func:`deepnorm`.
+def deepnorm_alpha(layers: int, kind: StackKind, decoder_layers: int | None = None) -> float:
+    """Return DeepNorm's factor α in norm(α x + branch(x)).
+
+    Arguments and errors as for :func:`deepnorm`; ``decoder_layers`` matter for an ``"encoder"``.
 
     Examples
     --------
     >>> deepnorm_alpha(8, "encoder_only")
     2.0
     """
-    if kind == "encoder":
+    layers, kind, decoder_layers = _stack(layers, kind, decoder_layers)
+    if decoder_layers is not None:
         return 0.81 * (layers**4 * decoder_layers) ** (1 / 16)
     return ((3 if kind == "decoder" else 2) * layers) ** 0.25
 
 
 def deepnorm(
-    layers: int = 1, kind: StackKind = "encoder_only", decoder_layers: int = 1
+    layers: int = 1, kind: StackKind = "encoder_only", decoder_layers: int | None = None
 ) -> Initializer:
     """Draw a weight of a post-norm transformer whose sums are norm(α x + branch(x)).
 
@@ -87,7 +110,8 @@ def deepnorm(
         ``"encoder_only"`` or ``"decoder_only"`` for a model of one stack, ``"encoder"`` or
         ``"decoder"`` for the two of an encoder-decoder model.
     decoder_layers
-        Layers of the decoder; only an ``"encoder"`` asks for them.
+        Layers of the decoder, without which an ``"encoder"`` cannot be drawn; for the other kinds
+        only ``None``, or 1, which changes nothing.
 
     Raises
     ------
@@ -99,8 +123,10 @@ def deepnorm(
     >>> round(deepnorm(2).std((8, 8)) / (1 / 8) ** 0.5, 12)  # β = 16^(-1/4)
     0.5
     """
-    layers, kind = count("layers", layers), one_of("kind", kind, STACK_KINDS)
-    decoder_layers = count("decoder_layers", decoder_layers)
+    given = decoder_layers
+    layers, kind, decoder_layers = _stack(layers, kind, decoder_layers)
+    if decoder_layers is None and given not in {None, 1}:
+        raise InvalidValueError(f"decoder_layers={given} is for kind='encoder', not {kind!r}")
     gain = deepnorm_beta(layers, kind, decoder_layers)
     text = spec(deepnorm, layers=layers, kind=kind, decoder_layers=decoder_layers)
     return Initializer(text, Normal(), FanScale(1.0, "fan_avg", gain))
@@ -230,7 +256,8 @@ ENTRIES = (
         model="draws value and output projections and feed-forward weights as above, queries, keys "
         "and all other weights from glorot_normal; layers follow from the number of branches. α "
         "stands in the forward pass, where no initialiser reaches: without it the network starts "
-        "with branches too small, and the reason says so",
+        "with branches too small, and the reason says so; initlab.initializers.deepnorm_alpha "
+        "gives it",
     ),
     Entry(
         make=gpt2,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import jax
@@ -14,8 +13,10 @@ from jax.core import Tracer
 
 from initlab import initializers
 from initlab._base.errors import InvalidValueError
+from initlab._base.patterns import matches
+from initlab._base.streams import require_seed
 from initlab.initializers import Initializer
-from initlab.integrations import layouts
+from initlab.integrations import _weights, layouts
 from initlab.integrations.layouts import KERNEL, WHOLE, Layout
 from initlab.sampling import Key
 
@@ -49,16 +50,20 @@ class Leaf:
     layout: Layout | str = KERNEL
 
 
+def dotted(path: Iterable[Any]) -> str:
+    """Return the name of a path: its keys, attributes and numbers, joined by dots."""
+    return ".".join(_text(key) for key in path)
+
+
+def _text(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+
+
 def is_parameter(value: object) -> bool:
     """Tell whether a leaf is an array of floats that has entries."""
     if not isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
         return False
     return bool(jnp.issubdtype(value.dtype, jnp.floating)) and value.size > 0
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Tell whether a pattern names a parameter, or something that it stands in; * is any text."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def drawn(
@@ -74,7 +79,7 @@ def drawn(
         If a rule cannot be read, needs more than the tree, or matches nothing; or if it is not
         known what a parameter is for.
     """
-    found, seed = list(leaves), layouts.require_seed(seed)
+    found, seed = list(leaves), require_seed(seed)
     rules = [("*", how)] if isinstance(how, (str, Initializer)) else list(how)
     wanted = [(pattern, _read(pattern, one)) for pattern, one in rules]
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
@@ -88,7 +93,7 @@ def drawn(
             initializer, layout = _decide(leaf, rule[0], rule[1])
             key = Key.derive(seed, leaf.name)
             new = layouts.draw(initializer, key, leaf.value.shape, layout)
-            values[leaf.name] = _like(leaf.value, new)
+            values[leaf.name] = _like(leaf, new)
     return values
 
 
@@ -102,14 +107,8 @@ def _read(pattern: str, how: How) -> Initializer | None:
             "'auto' looks at how a model runs, which is traced for PyTorch alone; name an "
             "initialiser, such as 'he_normal'"
         )
-    initializer = initializers.get(how)
-    entry = initializers.catalogue[initializer.name]
-    if entry.family == "data-driven":
-        raise InvalidValueError(
-            f"{initializer.spec!r} looks at data, which is done for PyTorch alone; use one that "
-            "does not, such as 'he_normal'"
-        )
-    if entry.model and pattern == "*":
+    initializer = _weights.single(how)
+    if pattern == "*" and _weights.looks_at_models(initializer):
         raise InvalidValueError(
             f"{initializer.spec!r} looks at the whole model, which is read for PyTorch alone; give "
             f"it in rules for the parameters that it is meant for, [('layers.0', "
@@ -150,9 +149,13 @@ def _decide(leaf: Leaf, pattern: str, initializer: Initializer) -> tuple[Initial
     return initializers.get(_NEUTRAL[leaf.kind]), WHOLE
 
 
-def _like(old: Any, new: layouts.Float32) -> Any:
+def _like(leaf: Leaf, new: layouts.Float32) -> Any:
     """Return new values of the kind and type, and in the place, of the old ones."""
-    values = new.astype(old.dtype, copy=False)
+    old = leaf.value
+    try:
+        values = _weights.rounded(new, old.dtype)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{leaf.name!r}: {error}") from error
     if isinstance(old, np.ndarray):
         return values
     if isinstance(old, Tracer):

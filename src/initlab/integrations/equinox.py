@@ -18,6 +18,7 @@ from initlab.integrations._pytrees import (  # noqa: E402 - it imports JAX
     Kind,
     Leaf,
     Rules,
+    dotted,
     drawn,
     is_parameter,
 )
@@ -50,24 +51,13 @@ def initialize(
     ----------
     tree
         A module, or any tree of modules. Leaves may be shapes, from ``eqx.filter_eval_shape``.
-    how
-        Name of an initialiser with arguments where it takes any, an initialiser, or rules
-        ``[(pattern, how), ...]``, of which the first that matches counts. In a pattern, ``*``
-        stands for any text; it names parameters, or modules that they stand in. ``"keep"`` leaves
-        them alone. Where the last part of the pattern is the parameter's own name, such as
-        ``"*.bias"``, the parameter is drawn from the initialiser whatever it is.
-    seed
-        Of the whole model.
-    keep
-        Patterns of parameters that are left alone.
+    how, seed, keep
+        As in :func:`initlab.integrations.flax.initialize`.
 
     Raises
     ------
-    UnknownNameError
-        If no initialiser carries a name.
-    InvalidValueError
-        If ``how`` cannot be read, looks at how a model runs (``"auto"``, ``"lsuv"``), or a pattern
-        matches nothing; or if it is not known what a parameter is for.
+    UnknownNameError, InvalidValueError
+        As there.
 
     Examples
     --------
@@ -78,7 +68,7 @@ def initialize(
     0.0
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = [".".join(_text(key) for key in path) for path, _ in paths]
+    names = [dotted(path) for path, _ in paths]
     leaves: list[Leaf] = []
     for name, (path, value) in zip(names, paths, strict=True):
         holders = _holders(tree, path)
@@ -88,10 +78,6 @@ def initialize(
     values = drawn(leaves, how, seed=seed, keep=keep)
     new = [values.get(name, value) for name, (_, value) in zip(names, paths, strict=True)]
     return cast("Tree", jax.tree_util.tree_unflatten(structure, new))
-
-
-def _text(key: Any) -> str:
-    return str(getattr(key, "name", getattr(key, "idx", getattr(key, "key", key))))
 
 
 def _holders(tree: Any, path: Sequence[Any]) -> list[Any]:

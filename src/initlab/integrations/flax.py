@@ -7,6 +7,7 @@ from typing import Any, TypeGuard, TypeVar, cast
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.optional import require
+from initlab._base.patterns import matches
 from initlab.integrations.layouts import KERNEL, WHOLE, Layout
 
 require("flax", "the Flax adapter")
@@ -20,9 +21,9 @@ from initlab.integrations._pytrees import (  # noqa: E402 - it imports JAX
     Kind,
     Leaf,
     Rules,
+    dotted,
     drawn,
     is_parameter,
-    matches,
 )
 
 Tree = TypeVar("Tree")
@@ -38,6 +39,10 @@ _ATTENTION = frozenset({"query", "key", "value", "out"})
 _UNREAD = (
     "its axes cannot be told from its shape; say which are which, "
     "layouts=[('...', Layout(in_axis=-2, out_axis=-1, batch_axis=0))]"
+)
+_SPREAD = (
+    "its layer spreads its input; say what it does, "
+    "layouts=[('...', Layout(strides=(2, 2), transposed=True))]"
 )
 
 
@@ -62,6 +67,11 @@ def initialize(
     A kernel with more than two axes and no bias is read as a convolution,
     ``(*receptive, in, out)``; tell those that are none (``Einsum``) by ``layouts``.
 
+    A tree of arrays does not tell strides and groups, nor what is a transposed convolution: in
+    Linen's variables and in an ``nnx.State``, every convolution has the fans of a plain one of
+    stride 1. Tell others by ``layouts``: ``Layout(groups=64)``, with ``strides=(2, 2)`` or
+    ``transposed=True``. Of an ``nnx.Module``, ``nnx.Conv`` and ``nnx.ConvTranspose`` are asked.
+
     Parameters
     ----------
     tree
@@ -79,16 +89,17 @@ def initialize(
     keep
         Patterns of parameters that are left alone.
     layouts
-        ``[(pattern, layout), ...]`` for kernels whose axes cannot be told.
+        ``[(pattern, layout), ...]`` for kernels whose axes or fans cannot be told.
 
     Raises
     ------
     UnknownNameError
         If no initialiser carries a name.
     InvalidValueError
-        If ``how`` cannot be read, looks at how a model runs (``"auto"``, ``"lsuv"``), or a pattern
-        matches nothing; if it is not known what a parameter is for; or if the tree is none of
-        those.
+        If ``how`` cannot be read, looks at how a model runs (``"auto"``, ``"lsuv"``) or draws
+        several weights together (``"mimetic"``), or a pattern matches nothing; if it is not known
+        what a parameter is for; if a value is beyond the largest number of a parameter's type; or
+        if the tree is none of those.
 
     Examples
     --------
@@ -99,7 +110,8 @@ def initialize(
     """
     if isinstance(tree, nnx.Module):
         graph, params, rest = nnx.split(tree, nnx.Param, ...)
-        new = initialize(params, how, seed=seed, keep=keep, layouts=layouts)
+        leaves = _leaves(_boxes(params), layouts, _convolutions(tree))
+        new = _with(params, drawn(leaves, how, seed=seed, keep=keep))
         return cast("Tree", nnx.merge(graph, new, rest))
     if _is_variables(tree):
         params = initialize(tree["params"], how, seed=seed, keep=keep, layouts=layouts)
@@ -109,10 +121,21 @@ def initialize(
             f"a tree of type {type(tree).__name__} is none of Flax's; give parameters, an "
             "nnx.State or an nnx.Module"
         )
-    paths, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
-    boxes = {".".join(_text(key) for key in path): box for path, box in paths}
-    values = drawn(_leaves(boxes, layouts), how, seed=seed, keep=keep)
-    new = [_filled(box, values[name]) if name in values else box for name, box in boxes.items()]
+    return _with(tree, drawn(_leaves(_boxes(tree), layouts), how, seed=seed, keep=keep))
+
+
+def _boxes(tree: Any) -> dict[str, Any]:
+    """Return what a tree holds, by name."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
+    return {dotted(path): box for path, box in paths}
+
+
+def _with(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """Return a copy of a tree that holds these values."""
+    new = [
+        _filled(box, values[name]) if name in values else box for name, box in _boxes(tree).items()
+    ]
+    structure = jax.tree_util.tree_structure(tree, is_leaf=_is_box)
     return cast("Tree", jax.tree_util.tree_unflatten(structure, new))
 
 
@@ -127,10 +150,6 @@ def _is_box(value: object) -> bool:
     return isinstance(value, (nnx.Variable, meta.AxisMetadata))
 
 
-def _text(key: Any) -> str:
-    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
-
-
 def _held(box: Any) -> Any:
     if isinstance(box, nnx.Variable):
         return box.get_value() if isinstance(box, nnx.Param) else None
@@ -143,7 +162,40 @@ def _filled(box: Any, value: Any) -> Any:
     return box.replace_boxed(value) if isinstance(box, meta.AxisMetadata) else value
 
 
-def _leaves(boxes: Mapping[str, Any], layouts: Sequence[tuple[str, Layout]]) -> list[Leaf]:
+def _convolutions(model: nnx.Module) -> dict[str, Layout | str]:
+    """Return the layouts of the kernels of a model's convolutions, as their layers tell them."""
+    return {
+        dotted((*path, "kernel")): _convolution(layer)
+        for path, layer in nnx.iter_graph(model)
+        if isinstance(layer, (nnx.Conv, nnx.ConvTranspose))
+    }
+
+
+def _convolution(layer: nnx.Conv | nnx.ConvTranspose) -> Layout | str:
+    axes, shape = len(layer.kernel_size), tuple(_held(layer.kernel).shape)
+    stack = tuple(range(len(shape) - axes - 2))
+    if shape[len(stack) :] != tuple(layer.kernel_shape):
+        return _UNREAD
+    strides = _each(layer.strides, axes)
+    if isinstance(layer, nnx.Conv):
+        if set(_each(layer.input_dilation, axes)) != {1}:
+            return _SPREAD
+        return Layout(batch_axis=stack, groups=layer.feature_group_count, strides=strides)
+    inputs, outputs = (-1, -2) if layer.transpose_kernel else (-2, -1)
+    return Layout(inputs, outputs, stack, strides=strides, transposed=True)
+
+
+def _each(given: int | Sequence[int] | None, axes: int) -> tuple[int, ...]:
+    """Return one number for each axis."""
+    return (given or 1,) * axes if given is None or isinstance(given, int) else tuple(given)
+
+
+def _leaves(
+    boxes: Mapping[str, Any],
+    layouts: Sequence[tuple[str, Layout]],
+    known: Mapping[str, Layout | str] | None = None,
+) -> list[Leaf]:
+    """List the parameters; their layouts are first those given, then those known, then read."""
     values = {name: _held(box) for name, box in boxes.items()}
     found = {name: value for name, value in values.items() if is_parameter(value)}
     for pattern, _ in layouts:
@@ -155,7 +207,7 @@ def _leaves(boxes: Mapping[str, Any], layouts: Sequence[tuple[str, Layout]]) -> 
         kind = _KINDS.get(name.rpartition(".")[2], "unknown")
         told = next((one for pattern, one in layouts if matches(pattern, name)), None)
         read = WHOLE if kind == "embedding" else _layout(name, shapes)
-        leaves.append(Leaf(name, kind, value, told or read))
+        leaves.append(Leaf(name, kind, value, told or (known or {}).get(name, read)))
     return leaves
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
 from initlab._base.optional import require
-from initlab.initializers import Initializer, get
-from initlab.integrations import layouts, numpy
+from initlab.initializers import Initializer, require_shape
+from initlab.integrations import _weights, layouts, numpy
 from initlab.integrations.layouts import Axes, Layout
 from initlab.sampling import Key
 
@@ -55,7 +55,8 @@ def initializer(
     Parameters
     ----------
     text
-        Name of the initialiser, with arguments where it takes any, or the initialiser.
+        Name of the initialiser, with arguments where it takes any, or the initialiser; none that
+        looks at data (``lsuv``) or draws several weights together (``mimetic``).
     in_axis, out_axis, batch_axis
         As in ``jax.nn.initializers.variance_scaling``: one axis or several; all others are the
         receptive field. Along the batch, each weight is drawn by itself. A depthwise kernel
@@ -74,7 +75,8 @@ def initializer(
     UnknownNameError
         If no initialiser carries the name.
     InvalidValueError
-        If the text cannot be read; on drawing, if key, shape or dtype does not fit.
+        If the text cannot be read, or the initialiser needs more than one weight; on drawing, if
+        key, shape or dtype does not fit, or a value is beyond the largest number of the dtype.
 
     Examples
     --------
@@ -82,20 +84,21 @@ def initializer(
     >>> init(jax.random.key(0), (3, 3, 16, 32)).shape
     (3, 3, 16, 32)
     """
-    drawn = get(text)
+    drawn = _weights.single(text)
     layout = Layout(in_axis, out_axis, batch_axis, groups)
 
     def init(
         key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, out_sharding: Any = None
     ) -> jax.Array:
-        wanted, sizes, words = _floating(dtype), tuple(shape), _words(key)
+        wanted, sizes, words = _floating(dtype), require_shape(shape), _words(key)
 
         def draw_all(stacked: Any) -> NDArray[Any]:
             """Draw one weight for each key: ``vmap`` adds axes in front."""
             keys = np.asarray(stacked)
             out = np.empty((*keys.shape[:-1], *sizes), wanted)
             for place in np.ndindex(keys.shape[:-1]):
-                out[place] = layouts.draw(drawn, _derived(keys[place]), sizes, layout)
+                one = layouts.draw(drawn, _derived(keys[place]), sizes, layout)
+                out[place] = _weights.rounded(one, wanted)
             return out
 
         if not isinstance(words, Tracer):
@@ -130,9 +133,9 @@ def draw(
     dtype: Any = jnp.float32,
     fans: Fans | None = None,
 ) -> jax.Array:
-    """Draw the weight that ``initlab.initialize(model, text, seed=seed)`` gives to a parameter.
+    """Draw the weight of a parameter from its name, in PyTorch's axis order.
 
-    Arguments, PyTorch's axis order and errors as in :func:`initlab.integrations.numpy.draw`.
+    Which weight, arguments and errors as in :func:`initlab.integrations.numpy.draw`.
 
     Examples
     --------
@@ -167,10 +170,13 @@ def _words(key: jax.Array) -> jax.Array:
 
 def _floating(dtype: Any) -> np.dtype[Any]:
     """Return the type that JAX would give, or refuse what is no floating one."""
-    wanted = np.dtype(jax.dtypes.canonicalize_dtype(jnp.float32 if dtype is None else dtype))
-    if not jnp.issubdtype(wanted, jnp.floating):
-        raise InvalidValueError(f"dtype {wanted.name} is no floating type; weights need one")
-    return wanted
+    try:
+        wanted = np.dtype(jax.dtypes.canonicalize_dtype(jnp.float32 if dtype is None else dtype))
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"dtype {dtype!r} is none of JAX's; give a floating one, such as 'float32'"
+        ) from error
+    return _weights.require_floating(wanted)
 
 
 def _placed(values: jax.Array, sharding: Any) -> jax.Array:

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from initlab._base.errors import InvalidValueError
 from initlab._base.optional import require
+from initlab._base.streams import require_seed
 from initlab.initializers import Initializer as Definition
-from initlab.initializers import get
-from initlab.integrations import layouts
+from initlab.initializers import require_shape
+from initlab.integrations import _weights, layouts
 from initlab.integrations.layouts import KERNEL, WHOLE, Axes, Layout
 from initlab.sampling import Key
 
@@ -19,6 +22,7 @@ require("keras", "the Keras adapter")
 
 import keras  # noqa: E402 - after the error that says how to install it
 from keras.src.backend.common import global_state  # noqa: E402 - nothing public tells the layer
+from keras.src.utils import naming  # noqa: E402 - nor how Keras names it
 
 _TRANSPOSED = tuple(getattr(keras.layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3))
 _GATES = {"LSTMCell": 4, "GRUCell": 3, "ConvLSTMCell": 4}
@@ -31,8 +35,14 @@ class Initializer(keras.initializers.Initializer):
     Unlike Keras's own initialisers, one object may serve several layers: each call draws from a
     stream of its own. Call number n (from 0) in a layer draws from
     ``Key.derive(seed, layer, "keras").child(n)``, where ``layer`` is the name of the layer that is
-    being built, without the number that Keras appends; empty outside of layers. So a model built
-    twice from the same seed gets the same weights, whatever else was built before.
+    being built; empty outside of layers. So a model built twice from the same seed gets the same
+    weights, whatever else was built before.
+
+    From a name that Keras chose, ``dense_3``, the number is left out, as it counts the layers that
+    the process has made so far. Layers of one class without names of their own are hence told apart
+    by the calls of the object that they share: where each has an object of its own, give these
+    different seeds, or none, or give the layers names, ``hidden_3``; else they get equal weights.
+    Keras names a layer by its class, so a ``Dense`` called ``dense_3`` by hand is one of them.
 
     Weights are drawn in the order ``(out, in, *receptive)`` and turned. The layer that is being
     built tells which axis is which, also for transposed, depthwise, separable and grouped
@@ -42,7 +52,8 @@ class Initializer(keras.initializers.Initializer):
     Parameters
     ----------
     text
-        Name of the initialiser, with arguments where it takes any, or the initialiser.
+        Name of the initialiser, with arguments where it takes any, or the initialiser; none that
+        looks at data (``lsuv``) or draws several weights together (``mimetic``).
     seed
         By default drawn when the object is made, as Keras does: ``keras.utils.set_random_seed``
         makes it repeat. Objects made from one configuration with a seed begin the same stream: give
@@ -55,7 +66,9 @@ class Initializer(keras.initializers.Initializer):
     UnknownNameError
         If no initialiser carries the name.
     InvalidValueError
-        If the text cannot be read or the seed is none; on drawing, if shape or dtype does not fit.
+        If the text cannot be read, the initialiser needs more than one weight, or the seed is
+        none; on drawing, if shape or dtype does not fit, or a value is beyond the largest number of
+        the dtype.
 
     Examples
     --------
@@ -70,10 +83,11 @@ class Initializer(keras.initializers.Initializer):
         in_axis: Axes | None = None,
         out_axis: Axes | None = None,
     ) -> None:
-        self._definition = get(text)
-        self._given_seed = None if seed is None else layouts.require_seed(seed)
+        self._definition = _weights.single(text)
+        self._given_seed = None if seed is None else require_seed(seed)
         # As Keras's own do, from the generator that keras.utils.set_random_seed seeds.
-        self.seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
+        given = self._given_seed
+        self.seed = random.randrange(2**32) if given is None else given  # noqa: S311 - no secret
         self._axes = (in_axis, out_axis)
         self._calls = 0
 
@@ -92,16 +106,14 @@ class Initializer(keras.initializers.Initializer):
         tensor
             Of the backend.
         """
-        wanted = keras.backend.standardize_dtype(dtype or keras.config.floatx())
-        if "float" not in wanted:
-            raise InvalidValueError(f"dtype {wanted} is no floating type; weights need one")
+        wanted, sizes = _floating(dtype or keras.config.floatx()), require_shape(shape)
         layer = _layer_being_built()
-        layout = _layout(layer, tuple(shape)) if self._axes == (None, None) else self._given()
-        name = re.sub(r"_\d+$", "", layer.name) if layer is not None else ""
-        key = Key.derive(self.seed, name, "keras").child(self._calls)
+        layout = _layout(layer, sizes) if self._axes == (None, None) else self._given()
+        key = Key.derive(self.seed, _stream_name(layer), "keras").child(self._calls)
         self._calls += 1
-        values = layouts.draw(self._definition, key, shape, layout)
-        return keras.ops.convert_to_tensor(values, dtype=wanted)
+        values = layouts.draw(self._definition, key, sizes, layout)
+        _weights.rounded(values, wanted)  # refuses what is beyond the type
+        return keras.ops.convert_to_tensor(values, dtype=wanted.name)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the object, for Keras to save."""
@@ -124,6 +136,23 @@ class Initializer(keras.initializers.Initializer):
     def _given(self) -> Layout:
         inputs, outputs = self._axes
         return Layout(-2 if inputs is None else inputs, -1 if outputs is None else outputs)
+
+
+def _floating(dtype: Any) -> np.dtype[Any]:
+    name = keras.backend.standardize_dtype(dtype)
+    try:
+        wanted = np.dtype(name)  # Keras loads ml_dtypes, which tells NumPy of bfloat16
+    except TypeError as error:
+        raise InvalidValueError(f"dtype {name} is no floating type; weights need one") from error
+    return _weights.require_floating(wanted)
+
+
+def _stream_name(layer: Any) -> str:
+    """Return a layer's name, without the number if Keras made the name from the class."""
+    if layer is None:
+        return ""
+    chosen = naming.to_snake_case(type(layer).__name__)
+    return chosen if re.fullmatch(rf"{re.escape(chosen)}_\d+", layer.name) else layer.name
 
 
 def _layer_being_built() -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from initlab._base import fans as read
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
-from initlab.initializers import Initializer
+from initlab.initializers import Initializer, require_shape
 from initlab.sampling import Key
 
 Axes = int | Sequence[int]
@@ -113,7 +113,7 @@ def draw(
     InvalidValueError
         If the shape does not fit the layout or the initialiser.
     """
-    sizes = tuple(int(size) for size in shape)
+    sizes = require_shape(shape)
     if initializer.name in TABLES:
         layout = Layout((), (), layout.batch_axis)
     batch, outputs, inputs, rest = layout.order(sizes)
@@ -142,13 +142,6 @@ def _fill(initializer: Initializer, out: Float32, key: Key, layout: Layout | Non
         part = out[first : first + rows]
         stream = key.child(first) if parts > 1 else key
         initializer.fill(part, stream, shape=part.shape, fans=layout.fans(part.shape))
-
-
-def require_seed(seed: object) -> int:
-    """Return a seed, or refuse what is none."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidValueError(f"seed={seed!r} is not a whole number of 0 or more")
-    return seed
 
 
 def _several(axes: Axes) -> bool:

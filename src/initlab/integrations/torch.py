@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
 from initlab._base.optional import require
 from initlab.initializers import Initializer
-from initlab.integrations import numpy
+from initlab.integrations import _weights, numpy
 
 require("torch", "the PyTorch adapter")
 
@@ -25,9 +28,9 @@ def draw(
     dtype: torch.dtype = torch.float32,
     fans: Fans | None = None,
 ) -> Tensor:
-    """Draw the weight that ``initlab.initialize(model, text, seed=seed)`` gives to a parameter.
+    """Draw the weight of a parameter from its name.
 
-    Arguments and errors as in :func:`initlab.integrations.numpy.draw`.
+    Which weight, arguments and errors as in :func:`initlab.integrations.numpy.draw`.
 
     Examples
     --------
@@ -35,7 +38,9 @@ def draw(
     torch.float16
     """
     _require_floating(dtype)
-    return torch.from_numpy(numpy.draw(text, shape, name=name, seed=seed, fans=fans)).to(dtype)
+    values = numpy.draw(text, shape, name=name, seed=seed, fans=fans)
+    _require_range(values, dtype)
+    return torch.from_numpy(values).to(dtype)
 
 
 def initializer_(
@@ -60,8 +65,8 @@ def initializer_(
     UnknownNameError
         If no initialiser carries the name.
     InvalidValueError
-        If the text cannot be read, the tensor is not of a floating type, holds no values or is only
-        a shard, or the shape or seed does not fit.
+        If the tensor is not of a floating type, holds no values or is only a shard; else as in
+        :func:`initlab.integrations.numpy.draw`.
 
     Examples
     --------
@@ -79,11 +84,16 @@ def initializer_(
         raise InvalidValueError(
             f"tensor {name!r} is distributed over devices; give initlab.initialize its module"
         )
-    values = draw(text, tuple(tensor.shape), name=name, seed=seed, fans=fans)
+    values = draw(text, tuple(tensor.shape), name=name, seed=seed, dtype=tensor.dtype, fans=fans)
     with torch.no_grad():
         return tensor.copy_(values)
 
 
-def _require_floating(dtype: torch.dtype) -> None:
-    if not dtype.is_floating_point:
+def _require_floating(dtype: object) -> None:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InvalidValueError(f"dtype {dtype} is no floating type; weights need one")
+
+
+def _require_range(values: NDArray[np.float32], dtype: torch.dtype) -> None:
+    if dtype not in {torch.float32, torch.float64}:
+        _weights.require_range(values, torch.finfo(dtype).max, str(dtype))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from initlab import initializers
 from initlab.initializers import Elementwise, Initializer
+from initlab.initializers.orthogonal import GateOrthogonal, Orthogonal
 from initlab.initializers.scales import Fixed
 from initlab.models.assignment import Assignment, Decision, Kept, Piece
 from initlab.models.facts import WEIGHT_KINDS, ModelFacts, ParameterFact
@@ -55,6 +58,10 @@ def neutral(fact: ParameterFact) -> Assignment:
 
 def weight(fact: ParameterFact, initializer: Initializer, reason: str) -> Assignment:
     """Draw each part of a weight by itself, with its own fans."""
+    roles = len(fact.attention.roles) if fact.attention and fact.input_first else 1
+    if roles > 1 and isinstance(initializer.distribution, Orthogonal):
+        # Packed along the columns of (in, out): parts are no rows, but turned they are gates.
+        initializer = replace(initializer, distribution=GateOrthogonal(roles))
     swapped = fact.input_first or (fact.kind == "transposed_convolution" and fact.groups == 1)
     pieces = tuple(
         Piece(initializer, part.start, part.stop, part.fans, swapped=swapped) for part in fact.parts

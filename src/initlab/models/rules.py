@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from initlab import initializers
 from initlab._base.errors import InvalidValueError
+from initlab._base.patterns import matches
 from initlab.initializers import Initializer
 from initlab.models.assignment import Assignment, Decision, Kept
 from initlab.models.auto import auto
 from initlab.models.facts import WEIGHT_KINDS, ModelFacts, ParameterFact
 from initlab.models.plain import embedding, plain, whole
 from initlab.models.schemes import SCHEMES
-from initlab.models.selection import all_names, matches, singles_out
+from initlab.models.selection import all_names, singles_out
 
 Rules = Sequence[tuple[str, str | Initializer]]
 
@@ -78,7 +79,7 @@ def decide(
     decisions: dict[str, Decision] = {}
     for name, fact in facts.parameters.items():
         names = all_names(fact)
-        rule = next((one for one in rules if matches(one.pattern, names)), None)
+        rule = next((one for one in rules if matches(one.pattern, *names)), None)
         if rule is not None:
             chosen[rule].append(name)
         if name in kept:

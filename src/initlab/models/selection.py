@@ -10,16 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.patterns import matches
 from initlab.models import computed
 from initlab.models.facts import ModelFacts, ParameterFact
-
-
-def matches(pattern: str, names: Iterable[str]) -> bool:
-    """Tell whether a pattern names a parameter, or a module that it stands in.
-
-    ``*`` stands for any text, dots included: ``"*.attn.*"``, ``"lm_head"``, ``"layers.0.*"``.
-    """
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for name in names)
 
 
 def singles_out(pattern: str, names: Iterable[str]) -> bool:
@@ -49,7 +42,7 @@ def check_patterns(patterns: Sequence[str], facts: ModelFacts, argument: str) ->
     """
     for pattern in patterns:
         if pattern != "*" and not any(
-            matches(pattern, all_names(fact)) for fact in facts.parameters.values()
+            matches(pattern, *all_names(fact)) for fact in facts.parameters.values()
         ):
             names = list(facts.parameters)
             shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
@@ -78,9 +71,9 @@ def refuse(model: nn.Module, keep: Sequence[str]) -> None:
                 "initialise before wrapping, or shard with fully_shard, whose parameters keep "
                 "their shapes"
             )
-        if value.requires_grad and not any(matches(one, (name,)) for one in keep):
+        if value.requires_grad and not any(matches(one, name) for one in keep):
             shown = computed.shown(name, modules) if not is_lazy(value) else None
-            if shown is None or not any(matches(one, (shown,)) for one in keep):
+            if shown is None or not any(matches(one, shown) for one in keep):
                 _refuse(shown or name, value)
 
 
@@ -97,7 +90,7 @@ def left_alone(model: nn.Module, facts: ModelFacts, keep: Sequence[str]) -> dict
     kept: dict[str, str] = {}
     for name, fact in facts.parameters.items():
         held = [values[source] for source in fact.stored]
-        pattern = next((one for one in keep if matches(one, all_names(fact))), None)
+        pattern = next((one for one in keep if matches(one, *all_names(fact))), None)
         reason = f"matches keep={pattern!r}" if pattern is not None else _untouchable(held)
         if reason:
             kept[name] = reason

@@ -148,6 +148,11 @@ def outcome(each: StartSummary) -> Lines:
     return tuple(f"{count} {name}" for name, count in counts.items() if count)
 
 
+def happened(each: StartSummary) -> Lines:
+    """Say what happened to the runs of a start, then what the start itself could not do."""
+    return each.what_happened, *(f"when adapted, {note}" for note in each.notes)
+
+
 def _interval(value: Interval | None, text: Callable[[float], str], *, several: bool) -> Lines:
     if value is None:
         return ("",)

@@ -17,6 +17,7 @@ from initlab._base.errors import InvalidValueError, OutputError
 from initlab._base.records import dumps
 from initlab.experiments import Progress, Results, RunRecord, execute
 from initlab.initializers import Initializer
+from initlab.report.cells import happened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,9 @@ class Comparison:
         }
 
     def __repr__(self) -> str:
-        lines = [f"{each.init}: {each.what_happened}" for each in self.results.summaries()]
+        lines = [
+            f"{each.init}: {line}" for each in self.results.summaries() for line in happened(each)
+        ]
         cut = ", interrupted" if self.results.interrupted else ""
         return "\n".join([f"<Comparison of {len(self.runs)} runs{cut}>", *lines])
 

@@ -10,9 +10,9 @@ from importlib import resources
 from string import Template
 
 from initlab._base.version import __version__
-from initlab.experiments import Results
+from initlab.experiments import Results, StartSummary
 from initlab.report import setting
-from initlab.report.cells import Lines, cost_cells, outcome, summary_cells
+from initlab.report.cells import Lines, cost_cells, happened, outcome, summary_cells
 from initlab.report.text import cost_text, score_text, step_text, wrap
 
 # Runs that the page lists; beyond, it would take browsers seconds to lay out.
@@ -70,7 +70,7 @@ def page(results: Results, figures: Mapping[str, bytes]) -> str:
 def fragment(results: Results) -> str:
     """Write the few lines that a notebook shows: title, what happened, summary table."""
     lines = "".join(
-        f"<li><code>{escape(each.init)}</code>: {escape(each.what_happened)}</li>"
+        f"<li><code>{escape(each.init)}</code>: {_happened(each)}</li>"
         for each in results.summaries()
     )
     return (
@@ -112,9 +112,13 @@ def _facts(results: Results) -> str:
 def _starts(results: Results) -> str:
     return "\n".join(
         f"<li><div><code>{escape(each.init)}</code> {_chips(outcome(each))}</div>"
-        f"<p>{escape(each.what_happened)}</p></li>"
+        f"<p>{_happened(each)}</p></li>"
         for each in results.summaries()
     )
+
+
+def _happened(each: StartSummary) -> str:
+    return "<br>".join(escape(line) for line in happened(each))
 
 
 def _chips(lines: Lines) -> str:

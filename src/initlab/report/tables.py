@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from initlab.experiments import Results
-from initlab.report.cells import CostColumn, cost_cells, outcome, summary_cells
+from initlab.report.cells import CostColumn, cost_cells, happened, outcome, summary_cells
 from initlab.report.text import wrap
 
 WIDTH = 100
@@ -147,7 +147,9 @@ class HappenedTable:
         table.show_header = False
         for each in self.results.summaries():
             table.add_row(
-                Text(wrap(each.init, _LONGEST)), _cell(outcome(each)), Text(each.what_happened)
+                Text(wrap(each.init, _LONGEST)),
+                _cell(outcome(each)),
+                Text("\n".join(happened(each))),
             )
         yield table
         yield ""

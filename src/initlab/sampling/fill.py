@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.whole import require_whole
 from initlab.sampling import reference
 from initlab.sampling.keys import Key
 
@@ -21,6 +23,8 @@ Floats = NDArray[np.float32]
 
 FURTHEST, NARROWEST = 10.0, 1e-3
 """In stds: how far from the mean a truncated normal may begin, and its least width."""
+FURTHEST_NORMAL, FURTHEST_TRUNCATED = 6.78, 13.0
+"""In stds: farther from the mean no entry is; a truncated normal from 10 stds on ends before 13."""
 BLOCK = 256
 """Entries that are made together."""
 _MOST = float(np.finfo(np.float32).max)
@@ -50,7 +54,7 @@ def fill_normal(
     start
         Place of the first entry.
     std, mean
-        Of the entries; ``std`` may be 0.
+        Of the entries; ``std`` may be 0. No entry may be beyond float32.
     threads
         Number of threads; by default all available cores for a large array and one for a small
         one. The entries are the same.
@@ -60,8 +64,7 @@ def fill_normal(
     InvalidValueError
         If the array cannot be filled or a number is out of range.
     """
-    _require_number("mean", mean, finite=True)
-    _require_std(std, allow_zero=True)
+    _require_spread(std, mean, FURTHEST_NORMAL, allow_zero=True)
     arguments = np.float32(std), np.float32(mean)
     _fill("normal", out, key, start, threads, arguments)
 
@@ -119,7 +122,8 @@ def fill_truncated_normal(
     out, key, start, threads
         As in :func:`fill_normal`.
     std, mean
-        Of the normal distribution before it is cut; ``std`` is above 0.
+        Of the normal distribution before it is cut; ``std`` is above 0. No entry may be beyond
+        float32.
     low, high
         Bounds in units of ``std`` about the mean; infinite for none. They reach within 10 of the
         mean, and are at least 0.001 apart.
@@ -129,10 +133,10 @@ def fill_truncated_normal(
     InvalidValueError
         If the array cannot be filled, a number is out of range, or no float32 is within the bounds.
     """
-    _require_number("mean", mean, finite=True)
-    _require_std(std, allow_zero=False)
     _require_number("low", low, finite=False)
     _require_number("high", high, finite=False)
+    furthest = min(max(abs(float(low)), abs(float(high))), FURTHEST_TRUNCATED)
+    _require_spread(std, mean, furthest, allow_zero=False)
     if not high - low >= NARROWEST:
         raise InvalidValueError(
             f"low must be at least {NARROWEST:g} std below high, got low={low!r} and high={high!r}"
@@ -162,25 +166,55 @@ def _inward(low: float, high: float) -> tuple[np.float32, np.float32]:
     return least, most
 
 
-def _require_number(name: str, value: float, *, finite: bool) -> None:
-    if math.isnan(value) or (finite and not abs(value) <= _MOST):
-        kind = "a finite float32" if finite else "a number"
+def _require_number(name: str, value: object, *, finite: bool) -> None:
+    kind = "a finite float32" if finite else "a number"
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # an int that has hundreds of digits
+        raise InvalidValueError(f"{name} must be {kind}, not beyond the largest float") from None
+    if math.isnan(number) or (finite and abs(number) > _MOST):
         raise InvalidValueError(f"{name} must be {kind}, got {value!r}")
 
 
-def _require_std(std: float, *, allow_zero: bool) -> None:
+def _require_spread(std: float, mean: float, furthest: float, *, allow_zero: bool) -> None:
+    _require_number("mean", mean, finite=True)
     _require_number("std", std, finite=True)
     if std < 0 or (std == 0 and not allow_zero):
         raise InvalidValueError(f"std must be {'0 or ' * allow_zero}positive, got {std!r}")
+    if abs(float(mean)) + furthest * float(std) > _MOST:
+        raise InvalidValueError(
+            f"std={std!r} and mean={mean!r} would have entries beyond float32, whose largest is "
+            f"{_MOST:.4g}; use smaller ones"
+        )
 
 
-def _require_fillable(out: Floats) -> None:
+def require_fillable(out: Floats, key: Key, start: int) -> int:
+    """Refuse what no fill takes, before anything is drawn.
+
+    Parameters
+    ----------
+    out, key, start
+        As in :func:`fill_normal`.
+
+    Returns
+    -------
+    int
+        The start, as Python's whole number.
+
+    Raises
+    ------
+    InvalidValueError
+        If one of them cannot be taken.
+    """
     flags = getattr(out, "flags", None)
     if not isinstance(out, np.ndarray) or flags is None or out.dtype != np.float32:  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         given = getattr(out, "dtype", type(out).__name__)
         raise InvalidValueError(f"out must be a float32 array, got {given}")
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise InvalidValueError("out must be C-contiguous and writeable")
+    if not isinstance(key, Key):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+        raise InvalidValueError(f"key must be a Key such as Key.derive(0, 'w'), got {key!r}")
+    return require_whole("start", start, most=2**63 - BLOCK - out.size)
 
 
 def _fill(
@@ -192,12 +226,8 @@ def _fill(
     arguments: tuple[Any, ...],
 ) -> None:
     """Run the kernel over shares of the array that end where blocks do, on so many threads."""
-    _require_fillable(out)
-    whole = isinstance(start, int | np.integer)  # pyright: ignore[reportUnnecessaryIsInstance] - as in _require_fillable
-    if not whole or not 0 <= int(start) <= 2**63 - BLOCK - out.size:
-        raise InvalidValueError(f"start must be a whole number from 0 to about 2^63, got {start!r}")
-    if threads is not None and threads < 1:
-        raise InvalidValueError(f"threads must be at least 1, got {threads!r}")
+    start = require_fillable(out, key, start)
+    threads = None if threads is None else require_whole("threads", threads, 1)
     from initlab.sampling import kernels  # noqa: PLC0415 - Numba takes long to load
 
     kernel = getattr(kernels, distribution)
@@ -206,7 +236,7 @@ def _fill(
     def run(blocks: Floats, first: int) -> None:
         kernel(blocks, first, words, *arguments)
 
-    body, first = _fill_ends(run, np.asarray(out).reshape(-1), int(start))
+    body, first = _fill_ends(run, np.asarray(out).reshape(-1), start)
     if threads is None:
         threads = _available_cores() if body.shape[0] >= 4 * _SHARE else 1
     if threads == 1:

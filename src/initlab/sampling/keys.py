@@ -28,9 +28,10 @@ class Key:
     words: tuple[int, int, int, int]
 
     def __post_init__(self) -> None:
-        if len(self.words) != 4 or not all(
-            isinstance(word, int) and 0 <= word < 2**32  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            for word in self.words
+        words = self.words
+        if not (isinstance(words, tuple) and len(words) == 4) or not all(  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            isinstance(word, int) and 0 <= word < 2**32  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+            for word in words
         ):
             raise InvalidValueError(
                 f"a key is four whole numbers from 0 to 2^32 - 1, got {self.words!r}"
@@ -43,12 +44,20 @@ class Key:
         Parameters
         ----------
         seed
-            Seed of the whole model.
+            Seed of the whole model, a whole number of at least 0.
         name
             What is drawn, such as ``"layers.0.weight"``.
         purpose
             What for: one name has an independent stream for each purpose.
+
+        Raises
+        ------
+        InvalidValueError
+            If the seed is none, or name or purpose is no text or holds U+001F.
         """
+        for part, text in (("name", name), ("purpose", purpose)):
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+                raise InvalidValueError(f"{part}={text!r} is not a text such as 'layers.0.weight'")
         return cls._from_bytes(derive_key(seed, purpose, name).to_bytes(16, "little"))
 
     def child(self, label: str | int) -> Key:

@@ -71,7 +71,9 @@ def test_within_layers_each_channel_has_mean_0_and_variance_1():
     model, x = convolutions(), images()
     parameters = chosen(model, None)
     with adapted(model, parameters, 0):
-        krahenbuhl.adapt(model, Krahenbuhl(rounds=0, tolerance=0.1), prepared(model, x), parameters, 0)
+        krahenbuhl.adapt(
+            model, Krahenbuhl(rounds=0, tolerance=0.1), prepared(model, x), parameters, 0
+        )
     for name, rows in channels(model, x).items():
         assert rows.mean(dim=1).abs().max() < 1e-4, name
         assert (rows.var(dim=1, correction=0) - 1).abs().max() < 1e-3, name

@@ -1,4 +1,4 @@
-"""The data-driven initialisers and their arguments."""
+"""The data-driven initialisers and their arguments, whose defaults stand in the catalogue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from initlab._base.spec import parse_call
+from initlab import initializers
 from initlab.initializers import Initializer
 
 
@@ -24,9 +24,9 @@ class Lsuv:
         Variance that is aimed at.
     """
 
-    tolerance: float = 0.1
-    steps: int = 10
-    target: float = 1.0
+    tolerance: float
+    steps: int
+    target: float
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Krahenbuhl:
         It is done when no layer's rate is farther from the geometric mean than this, in logarithm.
     """
 
-    rounds: int = 10
-    tolerance: float = 0.1
+    rounds: int
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class MetaInit:
         What is kept of the last change.
     """
 
-    steps: int = 100
-    rate: float = 0.1
-    momentum: float = 0.9
+    steps: int
+    rate: float
+    momentum: float
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class GradInit:
         Which one takes the first step: ``sgd`` along the gradient, ``adam`` along its sign.
     """
 
-    steps: int = 100
-    rate: float = 0.01
-    gamma: float = 1.0
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    steps: int
+    rate: float
+    gamma: float
+    optimizer: Literal["sgd", "adam"]
 
     @property
     def first_rate(self) -> float:
@@ -113,6 +113,5 @@ def settings(initializer: Initializer) -> Settings | None:
     kind = KINDS.get(initializer.name)
     if kind is None:
         return None
-    call = parse_call(initializer.spec, "initializer")
     # The catalogue has checked them when it made the initialiser.
-    return kind(*cast("tuple[Any, ...]", call.args), **cast("dict[str, Any]", dict(call.kwargs)))
+    return kind(**cast("dict[str, Any]", initializers.arguments(initializer)))

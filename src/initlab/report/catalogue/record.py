@@ -14,6 +14,7 @@ from initlab._base.spec import parse_call
 from initlab._base.version import __version__
 from initlab.initializers import FAMILIES, Entry, Initializer, catalogue, get
 from initlab.initializers.citations import Citation, citation, short_reference
+from initlab.initializers.embeddings import PerClass
 from initlab.report.catalogue.sample import Sample, draw
 
 FRAMEWORK_TITLES: Mapping[str, str] = {"pytorch": "PyTorch", "keras": "Keras", "jax": "JAX"}
@@ -121,7 +122,7 @@ class Description:
 def _sample_record(sample: Sample | None) -> dict[str, Any] | None:
     if sample is None:
         return None
-    names = ("entries", "overflown", "mean", "std", "repeated")
+    names = ("entries", "mean", "std", "repeated")
     return {name: getattr(sample, name) for name in names} | {"histogram": sample.rest}
 
 
@@ -138,19 +139,29 @@ def describe(text: str, shape: Sequence[int] | None = None) -> Description:
     Raises
     ------
     UnknownNameError, InvalidValueError
-        As :func:`initlab.get` does, or if the initialiser is not for this shape.
+        As :func:`initlab.get` does, or if the initialiser is not for this shape; that of the entry
+        may not suit other arguments than its own.
 
     Examples
     --------
     >>> describe("kaiming_normal", (64, 32, 3, 3)).std == (2 / (32 * 9)) ** 0.5
     True
     """
-    name = parse_call(text, "initializer").name.lower()
+    call = parse_call(text, "initializer")
+    name = call.name.lower()
     entry = catalogue[name]
-    initializer = get(text if "(" in text else entry.text)
-    shape = entry.shape if shape is None else tuple(shape)
+    initializer = get(call if "(" in text else entry.text)
+    given, shape = shape, _usual(entry, initializer) if shape is None else tuple(shape)
     # Refuses a shape that does not suit it; what is wrong below is with drawing it here.
-    mean, std = initializer.mean(shape), initializer.std(shape)
+    try:
+        mean, std = initializer.mean(shape), initializer.std(shape)
+    except InvalidValueError as error:
+        if given is None:
+            raise InvalidValueError(
+                f"{error}; {initializer.spec} needs another shape than {entry.name} usually has: "
+                "give it one (--shape)"
+            ) from error
+        raise
     sample, not_drawn = None, ""
     try:
         sample = draw(initializer, shape)
@@ -158,6 +169,12 @@ def describe(text: str, shape: Sequence[int] | None = None) -> Description:
         not_drawn = str(error)
     alias = "" if name == entry.name else name
     return Description(entry, initializer, alias, shape, mean, std, sample, not_drawn)
+
+
+def _usual(entry: Entry, initializer: Initializer) -> tuple[int, ...]:
+    """Return a shape that suits the initialiser, as far as its entry can tell."""
+    distribution = initializer.distribution
+    return (len(distribution.values),) if isinstance(distribution, PerClass) else entry.shape
 
 
 def find(words: Sequence[str] = (), family: str | None = None) -> list[Entry]:

@@ -47,8 +47,6 @@ class Sample:
     ----------
     entries
         How many, from the first of the flattened weight on.
-    overflown
-        How many of them are beyond float32; all else is about the others.
     mean, std
         Of the entries; nan where there are none.
     repeated
@@ -64,7 +62,6 @@ class Sample:
     """
 
     entries: int
-    overflown: int
     mean: float
     std: float
     repeated: tuple[Repeated, ...]
@@ -89,25 +86,22 @@ def draw(initializer: Initializer, shape: tuple[int, ...]) -> Sample:
             f"it can be drawn only as a whole, and has {size:,} entries, more than {LARGEST:,}"
         )
     out = np.empty(min(size, MOST) if elementwise else size, np.float32)
-    with np.errstate(over="ignore"):  # counted below
-        initializer.fill(out, Key.derive(0, initializer.name), shape=shape)
+    initializer.fill(out, Key.derive(0, initializer.name), shape=shape)
     return _summarise(out[:MOST].astype(np.float64), None if elementwise else out.reshape(shape))
 
 
 def _summarise(values: Floats, whole: NDArray[np.float32] | None) -> Sample:
-    finite = values[np.isfinite(values)]
-    found, counts = np.unique(finite, return_counts=True)
-    often = counts >= (1 if len(found) <= _FEW else max(2.0, 0.01 * len(finite)))
+    found, counts = np.unique(values, return_counts=True)
+    often = counts >= (1 if len(found) <= _FEW else max(2.0, 0.01 * len(values)))
     if often.sum() > _FEW:
         often[:] = False
-    rest = finite[~np.isin(finite, found[often])]
-    mean = _mean(finite)
+    rest = values[~np.isin(values, found[often])]
+    mean = _mean(values)
     pattern, signs = _pattern(whole) if whole is not None and often.any() else (None, False)
     return Sample(
         entries=len(values),
-        overflown=len(values) - len(finite),
         mean=mean,
-        std=math.sqrt(_mean((finite - mean) ** 2)) if len(finite) else math.nan,
+        std=math.sqrt(_mean((values - mean) ** 2)) if len(values) else math.nan,
         repeated=tuple(
             Repeated(float(value), int(count))
             for value, count in zip(found[often], counts[often], strict=True)

@@ -23,10 +23,8 @@ def sketch_lines(found: Description, width: int) -> list[str]:
     lines = _moments(found, sample)
     if sample is None:
         return [*lines, "", f"Not drawn: {found.not_drawn}."]
-    if sample.overflown:
-        lines += ["", f"{sample.overflown:,} of {sample.entries:,} entries are beyond float32."]
     if sample.repeated:
-        lines += ["", *bar_lines(sample.repeated, sample.entries - sample.overflown, width)]
+        lines += ["", *bar_lines(sample.repeated, sample.entries, width)]
     if sample.rest is not None:
         # The other entries, where the bars above have told of some.
         lines += ["", *(["The other entries:"] if sample.repeated else [])]
@@ -45,7 +43,7 @@ def _moments(found: Description, sample: Sample | None) -> list[str]:
     """Return a small table of mean and std, exact and drawn."""
     exact = ["exact", number(found.mean), number(found.std)]
     rows = [["", "mean", "std"], exact]
-    if sample is not None and sample.entries > sample.overflown:
+    if sample is not None and sample.entries:
         rows.append(["drawn", number(sample.mean, 4), number(sample.std, 4)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = [

@@ -33,19 +33,23 @@ class Listing:
         self.entries = entries
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the entries out for the console's width; a formula is cut to one line."""
+        """Lay the entries out for the console's width.
+
+        A formula is cut to one line on a terminal; in a file or a pipe, which may be searched, it
+        takes the lines that it needs.
+        """
         width = options.max_width
         for family, entries in itertools.groupby(self.entries, lambda entry: entry.family):
             yield Text(family.capitalize(), style="bold")
             for entry in entries:
-                yield from _listed(entry, width)
+                yield from _listed(entry, width, cut=console.is_terminal)
             yield ""
         count = len(self.entries)
         yield f"{count} initializer{'s' * (count != 1)}; initlab show NAME tells all about one."
 
 
-def _listed(entry: Entry, width: int) -> Iterator[RenderableType]:
-    """Yield an entry's two lines, three where they do not fit side by side."""
+def _listed(entry: Entry, width: int, *, cut: bool) -> Iterator[RenderableType]:
+    """Yield an entry's two lines; more where they do not fit side by side, or must not be cut."""
     name, bracket, arguments = entry.signature.partition("(")
     signature = Text.assemble((name, "cyan"), f"{bracket}{arguments}".removesuffix("()"))
     if others := aliases(entry.name):
@@ -53,14 +57,13 @@ def _listed(entry: Entry, width: int) -> Iterator[RenderableType]:
         beside = len(signature) + len(also) + 5 <= width
         signature += Text("   " if beside else "\n    ") + also
     yield Padding(signature, (0, 0, 0, 2))
-    formula, reference = Text(f"      {entry.formula}"), short_reference(entry.cites)
-    if width >= _BESIDE:
-        formula.truncate(width - _REFERENCE - 2, overflow="ellipsis", pad=True)
-        yield Text.assemble(formula, "  ", (reference, "dim"))
-    else:
-        formula.truncate(width, overflow="ellipsis")
-        yield formula
-        yield Text(f"      {reference}", style="dim")
+    beside, reference = width >= _BESIDE, Text(short_reference(entry.cites), style="dim")
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_column(width=(width - _REFERENCE - 2 if beside else width) - 6, no_wrap=cut)
+    row.add_row(Text(entry.formula, overflow="ellipsis" if cut else "fold"), *[reference] * beside)
+    yield Padding(row, (0, 0, 0, 6))
+    if not beside:
+        yield Padding(reference, (0, 0, 0, 6))
 
 
 class Page:
