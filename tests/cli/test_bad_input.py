@@ -40,7 +40,7 @@ FILES = {
 NAMES = {
     "init": (["he_norml"], ["'he_norml'", "did you mean he_normal"]),
     "init, far off": (["qqq"], ["initializer 'qqq'", "known:", "glorot_uniform", "zeros"]),
-    "second init": (["zeros", "ortogonal"], ["'ortogonal'", "did you mean orthogonal?"]),
+    "second init": (["zeros", "ortogonal"], ["'ortogonal'", "did you mean orthogonal"]),
     "no init": ([""], ["initializer ''", "normal(std=10)"]),
     "activation": (["--activation", "rellu"], ["activation 'rellu'", "did you mean relu"]),
     "data": (["--data", "moon"], ["data set 'moon'", "did you mean moons?"]),

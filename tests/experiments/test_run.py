@@ -280,7 +280,7 @@ def test_a_result_that_was_collected_is_let_go():
         counts.append(len(alive))
         uncollected.release()
 
-    run_chunks(work, range(100), threads=1, collect=collect, tick=lambda _: None)
-    assert len(counts) == 100
+    run_chunks(work, range(30), threads=1, collect=collect, tick=lambda _: None)
+    assert len(counts) == 30
     # Three that wait, the one at hand, and those of the same round that a name still holds.
     assert max(counts) <= 8
