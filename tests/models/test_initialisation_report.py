@@ -144,3 +144,13 @@ def test_reasons_merge_by_their_numbers():
     reasons = ["reads E[x²] = 0.34, branch 10 of 12", "reads E[x²] = 0.5, branch 9 of 12"]
     assert len({without_numbers(reason) for reason in reasons}) == 1
     assert merged(reasons) == "reads E[x²] = 0.34-0.5, branch 9-10 of 12"
+
+
+def test_a_report_begins_with_what_there_is_and_counts_in_singular():
+    assert str(initialize(nn.ReLU())).splitlines()[-1].startswith("0 parameters (0 numbers) drawn")
+    kept = str(initialize(nn.Linear(2, 2), keep="*"))
+    assert kept.startswith("kept")
+    assert kept.endswith("\n\n0 parameters (0 numbers) drawn from seed 0, 2 kept")
+    assert not str(initialize(nn.Module())).startswith("\n")
+    one = str(initialize(nn.Linear(1, 1, bias=False), "he_normal"))
+    assert one.endswith("\n\n1 parameter (1 number) drawn from seed 0, 0 kept")

@@ -153,3 +153,24 @@ def test_what_is_kept_needs_no_values():
     model = nn.Sequential(nn.Linear(4, 4), nn.LazyLinear(3))
     report = preview(model, rules=[("0", "he_normal")], keep="1").preview()
     assert set(reasons(report)) == {"1.weight", "1.bias"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (5, "keep of type int"),
+        (b"0", "keep of type bytes"),
+        (["0.*", 3], "keep holds an entry of type int"),
+        ([b"0"], "keep holds an entry of type bytes"),
+    ],
+)
+def test_what_is_no_pattern_of_names_is_refused(keep: Any, said: str):
+    model = network()
+    before = values(model)
+    with pytest.raises(InvalidValueError, match=said):
+        initialize(model, "he_normal", keep=keep)
+    assert changed(before, model) == set()
+
+
+def test_none_keeps_nothing():
+    assert initialize(network(), "he_normal", keep=None).kept == ()

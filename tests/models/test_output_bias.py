@@ -105,12 +105,17 @@ def test_any_single_initialiser_takes_targets_but_a_rule_of_ones_own_wins():
 
 
 @pytest.mark.parametrize(
-    "targets", [torch.tensor([0, 5]), torch.zeros(4, 2), torch.tensor([-1, -1])]
+    ("targets", "said"),
+    [
+        (torch.tensor([0, 5]), "class 5, but the output has 3 (2.bias)"),
+        (torch.zeros(4, 2), "2.bias has (3,)"),
+        (torch.tensor([-1, -1]), "2.bias has (3,)"),
+    ],
 )
-def test_targets_that_do_not_fit_are_noted(targets: Any):
+def test_targets_that_do_not_fit_are_noted(targets: Any, said: str):
     found, report = bias(targets)
     assert not found.any()
-    assert any("set no bias: 2.bias has (3,)" in note for note in report.notes)
+    assert any(f"set no bias: {said}" in note for note in report.notes)
 
 
 def test_a_head_without_bias_is_noted():
@@ -124,6 +129,8 @@ def test_a_head_without_bias_is_noted():
     [
         ("cats", "of type str are no array of numbers"),
         ([], "empty"),
+        (3, "a single number"),
+        (torch.tensor(3.0), "a single number"),
         (torch.tensor([1.0, math.nan]), "nan or inf"),
         (torch.tensor([1j]), "complex"),
         ([[1], [1, 2]], "of type list are no array"),

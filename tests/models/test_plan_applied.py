@@ -153,3 +153,17 @@ def test_what_a_forward_pass_leaves_in_a_module_is_taken_back():
     model = nn.Sequential(Caching(4, 4))
     initialize(model, "auto")
     assert not hasattr(model[0], "cache")
+
+
+def test_a_plan_of_a_model_that_has_changed_since_is_refused():
+    model = network()
+    plan = preview(model, "he_normal")
+    model[4] = nn.Linear(288, 7)
+    before = values(model)
+    with pytest.raises(InvalidValueError, match=r"has changed since .* \(7, 288\), and had \(10, "):
+        plan.apply()
+    model[4] = nn.Identity()
+    with pytest.raises(InvalidValueError, match=r"has changed since .* '4.weight' is gone"):
+        plan.preview()
+    del before["4.weight"], before["4.bias"]
+    assert_unchanged(before, model)

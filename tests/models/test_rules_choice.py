@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,6 +83,21 @@ def test_a_name_tied_to_another_is_matched_by_either():
     assert plan.decisions["wte.weight"].pieces[-1].initializer.spec == "normal(std=0.02)"
 
 
+def test_rules_at_odds_over_a_tied_parameter_are_noted():
+    model = Model()
+    model.lm_head.weight = model.wte.weight
+
+    def notes(rules: Any) -> list[str]:
+        found = preview(model, rules=rules).preview().notes
+        return [note for note in found if "tied" in note]
+
+    said = "lm_head.weight is tied to wte.weight: the rule for one holds for both"
+    assert notes([("lm_head", "zeros"), ("*", "auto")]) == [said]
+    assert notes([("lm_head", "zeros")]) == [said]
+    assert notes([("lm_head", "zeros"), ("wte", "zeros"), ("*", "auto")]) == []
+    assert notes([("*", "auto")]) == []
+
+
 def test_slips_are_refused_with_what_would_do():
     model = Model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -112,6 +128,21 @@ def test_data_driven_initialisers_need_data():
     for name in ("lsuv", "krahenbuhl", "metainit", "gradinit"):
         with pytest.raises(InvalidValueError, match=f"{name} looks at data; give some"):
             initialize(Model(), rules=[("block", name)])
+
+
+@pytest.mark.parametrize("how", ["metainit", "gradinit"])
+def test_a_loss_without_targets_is_refused(how: str):
+    model, tokens = Model(), torch.randint(30, (4, 4))
+    with pytest.raises(InvalidValueError, match=f"{how} calls loss= .* give targets="):
+        preview(model, how, batch=tokens, loss=nn.functional.cross_entropy)
+
+
+def test_a_seed_may_be_a_number_of_numpy():
+    first, second = Model(), Model()
+    assert type(initialize(first, "he_normal", seed=np.int64(3)).seed) is int
+    initialize(second, "he_normal", seed=3)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
 
 
 def test_lsuv_changes_only_what_its_rule_matches():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from initlab.models import initialize, preview
+from initlab.models import gaussian, initialize, preview
 
 
 class Tied(nn.Module):
@@ -176,3 +176,12 @@ def test_a_model_without_parameters_is_no_error(model: nn.Module):
     assert report.changes == report.kept == ()
     assert "0 parameters" in str(report)
     assert str(preview(model, "auto"))
+
+
+def test_the_default_device_does_not_matter():
+    gaussian.grid.cache_clear()
+    first, second = Layers(), Layers()
+    with torch.device("meta"):
+        initialize(first, "auto", seed=2)
+    initialize(second, "auto", seed=2)
+    assert_same(values(first), values(second))

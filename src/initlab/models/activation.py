@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from initlab import activations
 from initlab.models.gaussian import Signal, grid
-from initlab.models.graph import Graph
+from initlab.models.graph import Graph, Node
+from initlab.models.operators import COMPARISONS
 
 # Two functions are the same if they differ by less than this where z has any weight.
 _SAME, _INSIDE, _SCALED = 2e-3, 4.0, 10.0
+
+# What says nothing of a function by its name.
+_ARITHMETIC = COMPARISONS | frozenset(
+    {"add", "sub", "mul", "div", "rsub", "pow", "where", "maximum", "minimum", "neg", "lerp"}
+)
 
 
 def following(
@@ -42,10 +49,33 @@ def following(
                 continue  # it meets another signal: what follows belongs to both
             if not _is_affine(values, bases[-1]):
                 steps[node.op.removeprefix("_").removesuffix("_kernel")] = None
-                name = _recognised(bases, values)
+                before = signals[node.parents[0]].values
+                cut = _is_relu6(node) and any(_is_multiple(before, base) for base in bases)
+                name = "relu6" if cut else _recognised(bases, values)
         for child in children[current]:
             heappush(todo, child)
-    return name or " ".join(steps)
+    if name or not steps:
+        return name
+    return "its own formula" if _ARITHMETIC.issuperset(steps) else " ".join(steps)
+
+
+def _is_relu6(node: Node) -> bool:
+    """Tell whether the node cuts its input at 0 and 6: a narrow signal does not reach the latter.
+
+    Its operation says so, whatever the input's size.
+    """
+    return (
+        node.op in {"hardtanh", "clamp"}
+        and node.replay is not None
+        and tuple(node.replay.args[1:3]) == (0, 6)
+    )
+
+
+def _is_multiple(values: Tensor | None, base: Tensor | None) -> bool:
+    if values is None or base is None:
+        return False
+    factor = float(values @ base) / max(float(base @ base), 1e-12)
+    return factor > 0 and torch.allclose(values, factor * base, atol=1e-9)
 
 
 def _recognised(bases: Sequence[Tensor | None], values: Tensor) -> str:

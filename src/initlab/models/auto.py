@@ -13,6 +13,7 @@ chaos at q = 1 (Schoenholz et al. 2017, Hayou et al. 2019).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from initlab import initializers
@@ -41,7 +42,9 @@ def _decide(fact: ParameterFact) -> Decision:
         return _recurrent(fact)
     if fact.kind in WEIGHT_KINDS:
         drawn = fact.output_variance - fact.bias_variance
-        return weight(fact, scaled(drawn / fact.input_second_moment), _why(fact))
+        scale = drawn / fact.input_second_moment
+        # A layer that stays may give 0 or anything; this is then not what it gets.
+        return weight(fact, scaled(scale if 0 < scale < math.inf else 1.0), _why(fact))
     if fact.kind == "embedding":
         return _embedding(fact)
     if fact.kind == "norm_scale":
@@ -84,7 +87,7 @@ def _recurrent(fact: ParameterFact) -> Assignment:
 def _embedding(fact: ParameterFact) -> Assignment:
     if fact.tied or fact.output:
         return embedding(fact)
-    std = float(f"{fact.output_variance**0.5:.6g}")
+    std = float(f"{fact.output_variance**0.5:.6g}") or 1.0
     text = "embedding" if std == 1 else f"embedding(std={std!r})"
     return embedding(fact, initializers.get(text))
 
@@ -92,7 +95,7 @@ def _embedding(fact: ParameterFact) -> Assignment:
 def _norm_scale(fact: ParameterFact) -> Assignment:
     scale = float(f"{fact.output_variance**0.5:.6g}")
     branch = fact.branch
-    if branch is not None and branch.end == fact.name and branch.count > 1 and scale != 1:
+    if branch is not None and branch.end == fact.name and scale != 1:
         reason = f"ends residual branch {branch.index + 1} of {branch.count}"
         scale = float(f"{scale - fact.offset:.6g}")
         return whole(fact, initializers.get(f"constant({scale!r})"), reason)

@@ -28,7 +28,7 @@ def prior(
     Raises
     ------
     InvalidValueError
-        If the targets are no tensor or array of finite numbers.
+        If the targets are no tensor or array of finite numbers, or a single number.
     """
     values = _read(targets)
     biases = [
@@ -48,8 +48,16 @@ def prior(
     shape = tuple(values.shape)
     if not biases:
         return {}, [f"the targets of shape {shape} set no bias: no output bias is to be drawn"]
-    sizes = ", ".join(f"{fact.name} has {tuple(fact.shape)}" for fact in biases)
+    sizes = ", ".join(_misfit(values, fact) for fact in biases)
     return {}, [f"the targets of shape {shape} set no bias: {sizes}"]
+
+
+def _misfit(values: Tensor, fact: ParameterFact) -> str:
+    """Say why the targets set no bias here: by their classes, if they are whole numbers."""
+    count = fact.shape[0] if fact.shape else 1
+    if count > 1 and not values.is_floating_point() and (most := int(values.long().max())) >= count:
+        return f"class {most}, but the output has {count} ({fact.name})"
+    return f"{fact.name} has {tuple(fact.shape)}"
 
 
 def _rows(fact: ParameterFact, texts: list[str], reason: str) -> Assignment:
@@ -62,12 +70,16 @@ def _rows(fact: ParameterFact, texts: list[str], reason: str) -> Assignment:
 
 def _read(targets: Any) -> Tensor:
     try:
-        values = torch.as_tensor(targets).detach().cpu()
+        values = torch.as_tensor(targets, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidValueError(
             f"targets of type {type(targets).__name__} are no array of numbers; accepted: class "
             "numbers, probabilities, or values"
         ) from error
+    if values.dim() == 0:
+        raise InvalidValueError(
+            "targets are a single number; accepted: one or more for every sample, in an array"
+        )
     if values.is_complex():
         raise InvalidValueError("targets are complex numbers; real ones are needed")
     if values.numel() == 0 or not bool(torch.isfinite(values.double()).all()):

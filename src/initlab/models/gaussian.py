@@ -58,7 +58,7 @@ class Signal:
         """E[x x'] of two places: the sum of a_k² alike^k over the Hermite coefficients a_k."""
         if self.values is None:
             return self.second
-        powers = self.alike ** torch.arange(_HERMITE, dtype=torch.float64)
+        powers = self.alike ** torch.arange(_HERMITE, dtype=torch.float64, device="cpu")
         coefficients = _hermite() @ self.values
         return min(float((coefficients.square() * powers).sum()), self.second)
 
@@ -95,7 +95,8 @@ def _hermite() -> Tensor:
 @cache
 def grid(nodes: int) -> tuple[Tensor, Tensor]:
     """Return nodes z and weights of N(0, 1), which sum to 1."""
-    z = torch.linspace(-_LIMIT, _LIMIT, nodes, dtype=torch.float64)
+    # On the CPU whatever the default device, which may be the meta device.
+    z = torch.linspace(-_LIMIT, _LIMIT, nodes, dtype=torch.float64, device="cpu")
     density = torch.exp(-0.5 * z * z)
     return z, density / density.sum()
 
@@ -135,7 +136,7 @@ def at(values: Tensor, z: Tensor) -> Tensor:
 def coarse(signal: Signal) -> Tensor:
     """Return a signal's values on the nodes of the coarser grid."""
     if signal.values is None:
-        return torch.full((PAIR_NODES,), signal.mean, dtype=torch.float64)
+        return torch.full((PAIR_NODES,), signal.mean, dtype=torch.float64, device="cpu")
     return signal.values[:: (NODES - 1) // (PAIR_NODES - 1)]
 
 

@@ -96,7 +96,8 @@ class Node:
     over_features
         True if a mean or sum runs over the features of one place, not over places.
     geometry
-        Of a convolution: stride, padding, dilation, transposed, output_padding, groups, and size
+        Of a concatenation: shares, how many values each parent has. Of an input: its E[x²]. Of a
+        convolution: stride, padding, dilation, transposed, output_padding, groups, and size
         of map and kernel. Of another layer: outputs, the number of values that an input reaches.
         Of an attention: the heads of query, key and value.
     part, parts

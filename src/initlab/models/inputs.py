@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,18 +43,18 @@ class Inputs:
     given: bool = False
     description: str = ""
 
-    @property
-    def second_moment(self) -> float | None:
-        """Mean square of the floating-point inputs that the user gave; None without any."""
-        if not self.given:
-            return None
-        values = [
-            leaf.detach().double().square().mean().item()
-            for leaf in tree_leaves((self.args, dict(self.kwargs)))
-            if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.numel()
-        ]
-        mean = sum(values) / len(values) if values else 0.0
-        return mean if 0 < mean < float("inf") else None
+    def second_moments(self) -> Iterator[float]:
+        """Yield E[x²] of each tensor, in the order of the leaves: 1 where it is not known."""
+        for leaf in tree_leaves((self.args, dict(self.kwargs))):
+            if isinstance(leaf, Tensor):
+                yield _second_moment(leaf) if self.given else 1.0
+
+
+def _second_moment(value: Tensor) -> float:
+    if not value.is_floating_point() or value.layout != torch.strided or not value.numel():
+        return 1.0
+    mean = value.detach().double().square().mean().item()
+    return mean if math.isfinite(mean) else 1.0
 
 
 def given(batch: Any) -> Inputs:
@@ -76,6 +78,25 @@ def given(batch: Any) -> Inputs:
 
 def guesses(model: nn.Module) -> Iterator[Inputs]:
     """Yield examples that the model may take, the likeliest first."""
+    wanted = _required(model)
+    for one in _of_one_tensor(model):
+        yield one
+        if len(one.args) == 1 and wanted > 1:
+            more = f"{wanted} times {one.description}"
+            yield Inputs(one.args * wanted, {}, description=more)
+
+
+def _required(model: nn.Module) -> int:
+    """Return how many positional arguments the model's forward cannot do without."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    return sum(one.kind in kinds and one.default is one.empty for one in parameters)
+
+
+def _of_one_tensor(model: nn.Module) -> Iterator[Inputs]:
     yield from _of_transformers(model)
     first = _first_layer(model)
     place = _place(model)
@@ -109,7 +130,7 @@ def _shapes(first: nn.Module | None, *, more: bool) -> Iterator[tuple[int, ...]]
     elif isinstance(first, nn.RNNBase):
         yield (2, _LENGTH, first.input_size)
     elif isinstance(first, nn.RNNCellBase):
-        yield (2, first.input_size)
+        yield from ((2, first.input_size), (2, _LENGTH, first.input_size))
     elif isinstance(first, nn.MultiheadAttention):
         yield (2, _LENGTH, first.embed_dim)
 

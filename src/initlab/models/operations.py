@@ -71,7 +71,7 @@ def _product(x: Any, y: Any, bias: Any, seen: View) -> Description:
     both = [node for node in (seen.signal(x), seen.signal(y)) if node is not None]
     if len(both) == 2:
         return "matmul", {"parents": tuple(both), "count": terms}
-    return "shape", {}  # times a constant, such as a mask or a table
+    return "unknown", {}  # times a constant, whose values are not there to be summed
 
 
 def _outputs(weight: Tensor, terms: float) -> dict[str, Any]:
@@ -156,11 +156,16 @@ def _trilinear(seen: View, _output: Tensor) -> Description:
     }
 
 
-def _embedding(seen: View, _output: Tensor) -> Description:
+def _embedding(seen: View, output: Tensor) -> Description:
+    """Note by how much a bag changes the variance of its rows: their sum, mean or maximum."""
     weight = seen.use(seen.at(0))
     if weight is None:
         return "shape", {}
-    return "embedding", {"weight": weight}
+    count = 1.0
+    if "bag" in operators.name_of(seen.func):
+        bag = max(seen.at(1).numel() / max(output.shape[0], 1), 1.0)
+        count = {0: bag, 1: 1 / bag}.get(seen.at(4) or 0, 1.0)
+    return "embedding", {"weight": weight, "count": count}
 
 
 def _norm(seen: View, _output: Tensor) -> Description:
@@ -260,6 +265,22 @@ def _sum(seen: View, output: Tensor) -> Description:
     return "sum", {"count": _reduced(seen, output), "over_features": _over_features(seen)}
 
 
+def _cumulative(seen: View, _output: Tensor) -> Description:
+    """Describe sums of 1 to n values: (n + 1) / 2 on average."""
+    x, axis = seen.at(0), seen.at(1)
+    n = int(x.shape[axis]) if x.dim() else 1
+    return "sum", {"count": (n + 1) / 2, "over_features": _over_features(seen)}
+
+
+def _scattered_sum(seen: View, output: Tensor) -> Description:
+    """Describe values that are added up where an index says, onto zeros."""
+    source = seen.signal(seen.at(3))
+    if source is None or seen.signal(seen.at(0)) is not None:
+        return "shape", {}
+    one = seen.at(2) if operators.name_of(seen.func) == "scatter_add" else seen.at(3)
+    return "sum", {"parents": (source,), "count": one.numel() / max(output.numel(), 1)}
+
+
 def _softmax(seen: View, _output: Tensor) -> Description:
     axis = seen.at(1)
     shape = seen.at(0).shape
@@ -286,9 +307,17 @@ def _pad(seen: View, output: Tensor) -> Description:
 
 
 def _concat(seen: View, _output: Tensor) -> Description:
-    """Note a parameter that is joined to the signal: a learned token."""
+    """Note the parts' sizes, and a parameter that is joined to them: a learned token."""
     uses = [seen.use(value) for value in seen.at(0)]
-    return "concat", {"factor": next((use for use in uses if use is not None), None)}
+    shares: dict[int, float] = {}
+    for value in seen.at(0):
+        node = seen.signal(value)
+        if node is not None:
+            shares[node] = shares.get(node, 0.0) + float(value.numel())
+    return "concat", {
+        "factor": next((use for use in uses if use is not None), None),
+        "geometry": {"shares": shares},
+    }
 
 
 def _pointwise(seen: View, _output: Tensor) -> Description:
@@ -310,7 +339,9 @@ _RULES: tuple[tuple[frozenset[str], Callable[[View, Tensor], Description]], ...]
     (operators.INTERPOLATIONS, _resized),
     (operators.AVERAGE_POOLS, _average_pool),
     (operators.MAXIMA, _maximum),
-    (frozenset({"sum", "cumsum", "col2im"}), _sum),
+    (frozenset({"sum", "col2im"}), _sum),
+    (frozenset({"cumsum"}), _cumulative),
+    (operators.SCATTERED_SUMS, _scattered_sum),
     (operators.SOFTMAXES, _softmax),
     (operators.ATTENTIONS, _attention),
     (frozenset({"constant_pad_nd"}), _pad),

@@ -31,7 +31,7 @@ SHAPES = (
         "index_select repeat unfold im2col pixel_shuffle pixel_unshuffle channel_shuffle "
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d flatten movedim take_along_dim "
         "masked_select diagonal tril triu native_dropout dropout rot90 repeat_interleave copy "
-        "index_add scatter_add index_put scatter slice_scatter select_scatter sort argsort "
+        "index_put scatter slice_scatter select_scatter sort argsort "
         "_unsafe_index native_channel_shuffle reflection_pad1d reflection_pad2d reflection_pad3d "
         "replication_pad1d replication_pad2d replication_pad3d view_as_complex view_as_real "
         "_efficientzerotensor new_empty_strided resolve_conj _conj"
@@ -61,6 +61,8 @@ SOFTMAXES = frozenset({"_softmax", "softmax", "_safe_softmax", "_log_softmax", "
 EMBEDDINGS = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only"})
 PRODUCTS = frozenset({"mm", "bmm", "matmul", "mv", "dot"})
 SUMMED_PRODUCTS = frozenset({"addmm", "baddbmm", "addmv", "addbmm"})
+
+SCATTERED_SUMS = frozenset({"index_add", "scatter_add"})
 
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 

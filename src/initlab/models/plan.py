@@ -12,6 +12,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.streams import require_seed
 from initlab.initializers import Initializer
 from initlab.models import pretrained, selection, write
 from initlab.models.assignment import Assignment, Decision, Kept
@@ -19,7 +20,17 @@ from initlab.models.bias import prior
 from initlab.models.code import as_code
 from initlab.models.facts import ModelFacts, ParameterFact
 from initlab.models.report import Change, Report, Summary, summarise
-from initlab.models.rules import DATA_DRIVEN, Rule, Rules, decide, rules_of, unreached
+from initlab.models.rules import (
+    DATA_DRIVEN,
+    WITH_LOSS,
+    Rule,
+    Rules,
+    decide,
+    rules_of,
+    shared,
+    unreached,
+    untouched,
+)
 from initlab.models.walk import walk
 
 
@@ -216,21 +227,27 @@ def make(
     overwrite_pretrained: bool = False,
 ) -> Plan:
     """Make the plan that :func:`initlab.initialize` applies; the arguments are its own."""
-    _check(model, seed)
-    keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    _check(model)
+    seed = require_seed(seed)
+    patterns = selection.patterns_of(keep)
     read = rules_of(how, rules)
     data = _data_driven(read, batch)
-    selection.refuse(model, keep)
+    if targets is None and loss is not None:
+        _refuse_loss(data)
+    selection.refuse(model, patterns)
     facts = walk(model, batch).facts
     selection.check_patterns([rule.pattern for rule in read], facts, "rules")
-    kept = selection.left_alone(model, facts, keep)
+    kept = selection.left_alone(model, facts, patterns)
     notes: list[str] = []
     if not overwrite_pretrained:
         values = dict(model.named_parameters(remove_duplicate=False))
         found, notes = pretrained.signs(model, facts, values, kept)
         kept |= found
+    staying = {*kept, *untouched(facts, read)}
+    if staying:  # what the others read follows from the values that these have
+        facts = walk(model, batch, staying).facts
     decisions, chosen = decide(facts, read, kept)
-    notes += unreached(read, chosen)
+    notes += unreached(read, chosen) + shared(facts, read, chosen, kept)
     if targets is not None:
         allowed = [name for rule in read if rule.sets_prior for name in chosen[rule]]
         changed, more = prior(facts, decisions, targets, allowed)
@@ -256,6 +273,16 @@ def _data_driven(rules: Sequence[Rule], batch: Any) -> list[Initializer]:
     return data
 
 
+def _refuse_loss(data: Sequence[Initializer]) -> None:
+    """Refuse a loss without targets where it is to be called with them."""
+    for one in data:
+        if one.name in WITH_LOSS:
+            raise InvalidValueError(
+                f"{one.name} calls loss= with the output and the targets, and there are none; "
+                "give targets="
+            )
+
+
 def _adapted(
     initializer: Initializer,
     chosen: Mapping[Rule, Sequence[str]],
@@ -272,10 +299,8 @@ def _adapted(
     )
 
 
-def _check(model: object, seed: object) -> None:
+def _check(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise InvalidValueError(
             f"model of type {type(model).__name__} is no torch.nn.Module; give the module itself"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidValueError(f"seed={seed!r} is not a whole number of 0 or more")

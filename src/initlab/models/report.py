@@ -97,12 +97,13 @@ class Report:
             alone share one: ``layers.{0-23}.linear1.weight``, with the mean and std of them all.
         """
         rows = [_row(group, names) for group, names in self._groups(every=every)]
-        lines = _table(("parameter", "shape", "was", verb, "drawn from", "why"), rows)
-        if self.kept:
-            lines += ["", *_table(("kept", "why"), self._kept(every=every))]
-        if self.notes:
-            lines += ["", *(f"note: {note}" for note in self._notes(every=every))]
-        return "\n".join([*lines, "", self._total(verb)])
+        blocks = [
+            _table(("parameter", "shape", "was", verb, "drawn from", "why"), rows),
+            _table(("kept", "why"), self._kept(every=every)),
+            [f"note: {note}" for note in self._notes(every=every)],
+            [self._total(verb)],
+        ]
+        return "\n\n".join("\n".join(lines) for lines in blocks if lines)
 
     def __str__(self) -> str:
         return self.text()
@@ -183,10 +184,8 @@ class Report:
     def _total(self, verb: str) -> str:
         total = sum(math.prod(change.shape) for change in self.changes)
         drawn = "would be drawn" if verb.startswith("would") else "drawn"
-        return (
-            f"{len(self.changes)} parameters ({total:,} numbers) {drawn} from seed {self.seed}, "
-            f"{len(self.kept)} kept"
-        )
+        parameters, numbers = _counted(len(self.changes), "parameter"), _counted(total, "number")
+        return f"{parameters} ({numbers}) {drawn} from seed {self.seed}, {len(self.kept)} kept"
 
 
 def summarise(value: Tensor) -> Summary:
@@ -206,6 +205,10 @@ def summarise(value: Tensor) -> Summary:
         return Summary(first, 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         return Summary(float(values.mean()), float(values.std()))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _place(names: Names, place: dict[str, int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from initlab.models.graph import Graph, Node, Slot
+from initlab.models.graph import Graph, Known, Node, Slot
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def additions(graph: Graph) -> tuple[Addition, ...]:
     """Return the residual additions in execution order.
 
     ``a + b`` is one if b was computed from a by way of a weight, or if a is a mere projection of
-    what b was computed from. The additions onto one signal, with nothing in between but operations
-    that keep its direction (shape, activation, dropout), form a stream.
+    what b was computed from by a block of layers. The additions onto one signal, with nothing in
+    between but operations that keep its direction (shape, activation, dropout), form a stream.
     """
     ancestors = graph.ancestors()
     found: dict[int, list[Addition]] = {}
@@ -67,13 +67,16 @@ def additions(graph: Graph) -> tuple[Addition, ...]:
             base = _base(graph, skip, branch, found, ancestors)
             if base is None:
                 continue
+            passed_on = any(ancestors[branch] >> place & 1 for place in (skip, _root(skip, found)))
+            if not passed_on and not _is_shortcut(graph, node, skip, branch, base, ancestors):
+                continue
             if branch in projected:  # two branches that are summed before they are added
                 projected.discard(branch)
                 del found[branch]
             pieces = list(_pieces(graph, branch, base, ancestors))
             if not pieces:
                 continue
-            if not any(ancestors[branch] >> place & 1 for place in (skip, _root(skip, found))):
+            if not passed_on:
                 projected.add(node.index)
             start = _start(graph, skip, found)
             stream = streams.setdefault(start, len(streams))
@@ -115,6 +118,63 @@ def _projected(graph: Graph, index: int) -> list[int]:
             break
         node = graph.nodes[node.parents[0]]
     return behind if layers else []
+
+
+def _is_shortcut(
+    graph: Graph, node: Node, skip: int, branch: int, base: int, ancestors: list[int]
+) -> bool:
+    """Tell whether a sum with a projection is one of a shortcut and its branch.
+
+    It is none of two halves of one layer's output, of a mean and scaled noise, or of the terms of
+    a gate or a score, which goes into a tanh or sigmoid; and a branch has more than one layer.
+    """
+    layers, _ = _before(graph, skip)
+    ends, steps = _before(graph, branch)
+    if any(ancestors[end] >> layer & 1 for end in ends for layer in layers):
+        return False
+    if any(step.op in {"exp", "exp2", "expm1"} or _is_noisy(step) for step in steps):
+        return False
+    inside = [
+        one
+        for one in graph.nodes[base + 1 : branch + 1]
+        if ancestors[branch] >> one.index & 1 and ancestors[one.index] >> base & 1
+    ]
+    weighty = [one for one in inside if one.kind in {"layer", "recurrent"}]
+    convolutional = all(
+        "kernel" in one.geometry for one in (*weighty, *(graph.nodes[i] for i in layers))
+    )
+    if convolutional:
+        return True
+    readers = [one.op for one in graph.nodes if node.index in one.parents]
+    gate = bool(readers) and set(readers) <= {"tanh", "sigmoid"}
+    return not gate and (len(weighty) > 1 or any(one.kind == "recurrent" for one in weighty))
+
+
+def _before(graph: Graph, index: int) -> tuple[set[int], list[Node]]:
+    """Return the layers that a node was computed from without further ones, and what lies between.
+
+    A normalisation lies between too.
+    """
+    layers: set[int] = set()
+    between: list[Node] = []
+    todo, seen = [index], set[int]()
+    while todo:
+        node = graph.nodes[todo.pop()]
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        if node.kind in {"layer", "recurrent", "embedding", "attention"}:
+            layers.add(node.index)
+        else:
+            between.append(node)
+            todo.extend(node.parents)
+    return layers, between
+
+
+def _is_noisy(node: Node) -> bool:
+    """Tell whether the node multiplies by numbers that were made on the way."""
+    made = node.op == "mul" and node.replay is not None and Known("") in node.replay.args
+    return made and node.factor is None  # a scale that was computed from a parameter is no noise
 
 
 def is_norm(graph: Graph, node: Node) -> bool:

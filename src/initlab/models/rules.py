@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from initlab import initializers
@@ -20,6 +20,9 @@ Rules = Sequence[tuple[str, str | Initializer]]
 
 # They look at the data after the first draw, and change the weights further.
 DATA_DRIVEN = frozenset({"lsuv", "krahenbuhl", "metainit", "gradinit"})
+
+# Of them, those that take a loss on the targets.
+WITH_LOSS = frozenset({"metainit", "gradinit"})
 
 _AUTO, _KEEP = "auto", "keep"
 
@@ -68,6 +71,14 @@ def rules_of(how: str | Initializer, rules: Rules | None) -> list[Rule]:
         one = _read(rule[1])
         read.append(Rule(rule[0], one, sets_prior=one == _AUTO))
     return list(dict.fromkeys(read))
+
+
+def untouched(facts: ModelFacts, rules: Sequence[Rule]) -> Iterator[str]:
+    """Yield the parameters that no rule matches, or that a rule keeps."""
+    for name, fact in facts.parameters.items():
+        rule = next((one for one in rules if matches(one.pattern, *all_names(fact))), None)
+        if rule is None or rule.how == _KEEP:
+            yield name
 
 
 def decide(
@@ -127,6 +138,28 @@ def unreached(rules: Sequence[Rule], chosen: Mapping[Rule, Sequence[str]]) -> li
         for rule in rules
         if not chosen[rule] and rule.pattern != "*"
     ]
+
+
+def shared(
+    facts: ModelFacts,
+    rules: Sequence[Rule],
+    chosen: Mapping[Rule, Sequence[str]],
+    kept: Mapping[str, str],
+) -> list[str]:
+    """Return a note for every tied parameter whose other name has another rule, left unheeded."""
+    notes: list[str] = []
+    for rule, names in chosen.items():
+        for fact in (facts.parameters[name] for name in names if name not in kept):
+            named = [name for name in fact.names if matches(rule.pattern, name)]
+            other = next((name for name in fact.names if _how(rules, name) != rule.how), None)
+            if named and other is not None:
+                notes.append(f"{named[0]} is tied to {other}: the rule for one holds for both")
+    return notes
+
+
+def _how(rules: Sequence[Rule], name: str) -> str | Initializer | None:
+    """Return what a name alone would get; None if no rule matches."""
+    return next((one.how for one in rules if matches(one.pattern, name)), None)
 
 
 def _is_pair(rule: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -25,6 +25,33 @@ def singles_out(pattern: str, names: Iterable[str]) -> bool:
     return last.strip("*") != "" and any(
         fnmatchcase(name, pattern) and fnmatchcase(name.rpartition(".")[2], last) for name in names
     )
+
+
+def patterns_of(keep: object) -> tuple[str, ...]:
+    """Return the patterns that ``keep`` gives: one, several, or none for None.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is anything else.
+    """
+    if keep is None:
+        return ()
+    if isinstance(keep, str):
+        return (keep,)
+    if isinstance(keep, (bytes, bytearray)) or not isinstance(keep, Iterable):
+        raise InvalidValueError(
+            f"keep of type {type(keep).__name__} is no pattern of names; accepted: 'head.*', or a "
+            "list of such"
+        )
+    given = list(cast("Iterable[object]", keep))
+    for one in given:
+        if not isinstance(one, str):
+            raise InvalidValueError(
+                f"keep holds an entry of type {type(one).__name__}; accepted: patterns of names "
+                "such as 'head.*'"
+            )
+    return tuple(cast("list[str]", given))
 
 
 def all_names(fact: ParameterFact) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from dataclasses import replace
 import torch
 
 from initlab.models.gaussian import (
+    NODES,
     PAIR_NODES,
     Signal,
     constant,
@@ -27,6 +28,7 @@ from initlab.models.gaussian import (
     gaussian,
     given_shared,
     grid,
+    of_values,
     ratio,
 )
 from initlab.models.graph import Graph, Node
@@ -35,7 +37,9 @@ from initlab.models.pointwise import Known, first, pointwise
 
 # E[h²] of a recurrent module's output by simulation: white noise in, input-to-hidden weights of
 # variance 1 / fan_in, orthogonal hidden-to-hidden gates, the LSTM's forget bias at 1.
-_RECURRENT_SECOND_MOMENT = {"LSTM": 0.05, "GRU": 0.17, "RNN": 0.46}
+_RECURRENT_SECOND_MOMENT = {"LSTM": 0.05, "GRU": 0.17, "RNN": 0.46, "RNN_RELU": 0.90}
+# Correlation of its outputs at two times, by the same simulation.
+_RECURRENT_ALIKE = {"LSTM": 0.14, "GRU": 0.08, "RNN_RELU": 0.25}
 
 # From how many independent values on a mean counts as its expectation.
 _MANY = 8
@@ -54,7 +58,6 @@ def propagate(
     graph: Graph,
     known: Known,
     *,
-    input_second_moment: float = 1.0,
     variance: Target = unit,
     norm_scale: Target = unit,
 ) -> tuple[Signal, ...]:
@@ -66,8 +69,6 @@ def propagate(
         The traced model.
     known
         Looks up the values of a parameter or buffer that is added or multiplied on the way.
-    input_second_moment
-        E[x²] of the model's inputs.
     variance
         The variance that each layer is to give its output; its mean is 0.
     norm_scale
@@ -79,7 +80,8 @@ def propagate(
         parents = {index: signals[index] for index in node.parents}
         rule = _RULES.get(node.kind)
         if node.kind == "input":
-            signal = gaussian(0.0, input_second_moment, node.index)
+            second = float(node.geometry.get("second", 1.0))
+            signal = gaussian(0.0, second, node.index)
         elif node.kind in {"layer", "embedding"}:
             signal = _summed(node, parents, variance(node, signals))
         elif node.kind == "norm":
@@ -96,7 +98,9 @@ def propagate(
 
 def _summed(node: Node, parents: Mapping[int, Signal], variance: float) -> Signal:
     """Return the signal of a layer: Gaussian, if it sums over many inputs."""
-    if node.kind != "layer" or not parents:
+    if node.kind == "embedding":
+        return gaussian(0.0, variance * node.count, node.index)  # a bag: of several rows
+    if not parents:
         return gaussian(0.0, variance, node.index)
     fed = parents[node.parents[0]]
     alike = min(max(fed.shared * _overlap(node), 0.0), 1.0)
@@ -219,12 +223,17 @@ def _moved(node: Node, parents: Mapping[int, Signal]) -> Signal:
 def _concat(node: Node, parents: Mapping[int, Signal]) -> Signal:
     if not parents:
         return gaussian(0.0, 1.0, node.index)
-    mean = sum(signal.mean for signal in parents.values()) / len(parents)
-    second = sum(signal.second for signal in parents.values()) / len(parents)
     if len(parents) == 1:
         return first(node, parents)
+    sizes: Mapping[int, float] = node.geometry.get("shares", {})
+    if not sum(sizes.get(index, 0.0) for index in parents):
+        sizes = dict.fromkeys(parents, 1.0)
+    whole = sum(sizes.get(index, 0.0) for index in parents)
+    share = {index: sizes.get(index, 0.0) / whole for index in parents}
+    mean = sum(share[index] * signal.mean for index, signal in parents.items())
+    second = sum(share[index] * signal.second for index, signal in parents.items())
     variance = second - mean**2
-    shared = sum(signal.covariance for signal in parents.values()) / len(parents)
+    shared = sum(share[index] * signal.covariance for index, signal in parents.items())
     return gaussian(mean, variance, node.index, ratio(shared, variance))
 
 
@@ -254,7 +263,13 @@ def _attention(node: Node, parents: Mapping[int, Signal]) -> Signal:
 
 def _recurrent(node: Node, _parents: Mapping[int, Signal]) -> Signal:
     second = _RECURRENT_SECOND_MOMENT.get(node.op, 0.3)
-    return gaussian(0.0, second, node.index)
+    alike = _RECURRENT_ALIKE.get(node.op, 0.0)
+    if node.op == "RNN_RELU":
+        z, _ = grid(NODES)
+        rectified = of_values(math.sqrt(2 * second) * z.clamp(min=0), node.index, alike)
+        if rectified is not None:
+            return rectified
+    return gaussian(0.0, second, node.index, alike)
 
 
 _RULES: dict[str, Callable[[Node, Mapping[int, Signal]], Signal]] = {

@@ -235,20 +235,22 @@ def _seen_layer(fact: ParameterFact, node: Node) -> ParameterFact:
 def _seen_convolution(fact: ParameterFact, node: Node) -> ParameterFact:
     if len(fact.shape) < 3:
         return fact
+    kind: Kind = "transposed_convolution" if node.geometry["transposed"] else "convolution"
+    groups = int(node.geometry["groups"])
+    fans = convolution_fans(fact.shape, node)
+    return replace(_whole(fact, fans), kind=kind, groups=groups)
+
+
+def convolution_fans(shape: Sequence[int], node: Node) -> Fans:
+    """Return the fans of a convolution as it ran, on a map of the size that it had."""
     geometry: dict[str, Any] = {
         name: list(node.geometry[name]) for name in ("size", "stride", "padding", "dilation")
     }
     groups = int(node.geometry["groups"])
-    if node.geometry["transposed"]:
-        more = list(node.geometry["output_padding"])
-        fans = read.transposed_convolution(
-            fact.shape, groups=groups, output_padding=more, **geometry
-        )
-        kind: Kind = "transposed_convolution"
-    else:
-        fans = read.convolution(fact.shape, groups=groups, **geometry)
-        kind = "convolution"
-    return replace(_whole(fact, fans), kind=kind, groups=groups)
+    if not node.geometry["transposed"]:
+        return read.convolution(shape, groups=groups, **geometry)
+    more = list(node.geometry["output_padding"])
+    return read.transposed_convolution(shape, groups=groups, output_padding=more, **geometry)
 
 
 def packed(fact: ParameterFact, roles: Sequence[str], rows: Sequence[int]) -> ParameterFact:

@@ -7,13 +7,14 @@ with 2 q, however many branches there are: a bound that neither depth nor normal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from torch import Tensor
 
 from initlab.models.gaussian import NODES, Signal, grid
 from initlab.models.graph import Graph, Known, Node
 from initlab.models.residual import Addition, is_norm
+from initlab.models.structure import convolution_fans
 
 STREAM_GROWTH = 2.0
 """Second moment of a residual stream at its end, over that at its start."""
@@ -113,6 +114,8 @@ class Targets:
         Looks up the value of a parameter or buffer.
     norm_scales
         Names of parameters that scale a normalisation.
+    kept
+        Values of the parameters that stay as they are, by name: what these layers give follows.
     """
 
     def __init__(
@@ -121,10 +124,12 @@ class Targets:
         found: Sequence[Addition],
         known: Callable[[str], Tensor | None] = lambda _: None,
         norm_scales: Collection[str] = (),
+        kept: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._graph = graph
         self._known = known
         self._norm_scales = norm_scales
+        self._kept = kept or {}
         self._children = graph.children()
         self._ends = {one.end: one for one in found if one.end is not None}
         self._tied = _tied(graph)
@@ -137,6 +142,8 @@ class Targets:
 
     def variance(self, node: Node, signals: Sequence[Signal]) -> float:
         """Return the variance for a layer's or an embedding's output."""
+        if node.weight is not None and node.weight.name in self._kept:
+            return self._given(node, signals, self._kept[node.weight.name])
         if node.kind == "embedding":
             # Positions are added to tokens, and are to be no larger than these.
             added = any(
@@ -149,8 +156,23 @@ class Targets:
 
     def norm_scale(self, node: Node, signals: Sequence[Signal]) -> float:
         """Return the scale γ for a normalisation; 1 for a product with any other parameter."""
+        if node.kind == "norm" and node.weight is not None and node.weight.name in self._kept:
+            return math.sqrt(_second_moment(self._kept[node.weight.name]))
         scales = node.factor is not None and node.factor.name in self._norm_scales
         return math.sqrt(self._share(node, signals)) if scales or node.kind == "norm" else 1.0
+
+    def _given(self, node: Node, signals: Sequence[Signal], weight: Tensor) -> float:
+        """Return what a layer gives with the weight that it has: terms · E[w²] E[x²] + E[b²]."""
+        second = _second_moment(weight)
+        if node.kind == "embedding" or not node.parents:
+            return second
+        terms = node.count
+        if "transposed" in node.geometry:
+            terms = convolution_fans(tuple(weight.shape), node).fan_in
+        bias = self._kept.get(node.bias.name) if node.bias is not None else None
+        added = _second_moment(bias) if bias is not None else 0.0
+        fed = math.prod(signals[parent].second for parent in node.parents)
+        return terms * second * fed + added
 
     def _share(self, node: Node, signals: Sequence[Signal]) -> float:
         one = self._ends.get(node.index)
@@ -188,6 +210,10 @@ class Targets:
             if isinstance(number, (int, float)) and number:
                 return abs(float(number))
         return 1.0
+
+
+def _second_moment(value: Tensor) -> float:
+    return float(value.detach().double().square().mean()) if value.numel() else 1.0
 
 
 def _tied(graph: Graph) -> set[str]:

@@ -7,8 +7,14 @@ one, and nothing of it changes. Where its code looks at values, it runs on real 
 from __future__ import annotations
 
 import contextlib
+import copy
+import gc
 import logging
+import warnings
+import weakref
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,19 +48,36 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     """
     try:
         with _silenced():
-            return _record(model, inputs, fake=True)
+            graph, made = _record(model, inputs, fake=True)
     except Exception:  # noqa: BLE001 - whatever the model's code raises when it sees no values
-        try:
-            return _record(model, inputs, fake=False)
-        except Exception as error:
-            reason = str(error).strip().splitlines()
-            raise InvalidValueError(
-                f"the model does not run on {inputs.description}: {type(error).__name__}: "
-                f"{reason[0] if reason else ''}"
-            ) from error
+        return _trace_values(model, inputs)
+    gc.collect()
+    kept = any(tensor() is not None for tensor in made)
+    return replace(graph, notes=(*graph.notes, _KEPT)) if kept else graph
 
 
-def _record(model: nn.Module, inputs: Inputs, *, fake: bool) -> Graph:
+def _trace_values(model: nn.Module, inputs: Inputs) -> Graph:
+    try:
+        with _silenced():
+            return _record(model, inputs, fake=False)[0]
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise InvalidValueError(
+            f"the model does not run on {inputs.description}: {type(error).__name__}: "
+            f"{reason[0] if reason else ''}"
+        ) from error
+
+
+_KEPT = (
+    "the model keeps tensors of its trial run outside of its modules, such as in a cache of a "
+    "function: clear that before using it"
+)
+
+
+def _record(
+    model: nn.Module, inputs: Inputs, *, fake: bool
+) -> tuple[Graph, list[weakref.ref[Tensor]]]:
+    """Return the graph, and the tensors made on the way, which nothing should keep."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(_as_found(model))
@@ -79,16 +102,17 @@ def _record(model: nn.Module, inputs: Inputs, *, fake: bool) -> Graph:
         # A recurrent module keeps its parameters in a list of its own too.
         for name, value in (*model.named_parameters(), *model.named_buffers()):
             recorder.name(value, name, is_parameter=name in parameters)
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor):
-                recorder.source(leaf)
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        for leaf, second in zip(leaves, inputs.second_moments(), strict=True):
+            recorder.source(leaf, second)
         stack.enter_context(_hooked(model, recorder))
         if mode is not None:
             stack.enter_context(mode)
         stack.enter_context(recorder)
         inner, prefix = _unwrapped(model)
         held = {name.removeprefix(prefix): value for name, value in names.items()}
-        return recorder.finish(functional_call(inner, held, tuple(args), kwargs))
+        graph = recorder.finish(functional_call(inner, held, tuple(args), kwargs))
+        return graph, recorder.made
 
 
 def _unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
@@ -100,12 +124,14 @@ def _unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
 
 @contextlib.contextmanager
 def _silenced() -> Generator[None]:
-    """Keep PyTorch from printing what stops a run without values: another run follows."""
+    """Keep a trial run's warnings, and PyTorch's word on what stops it, from being printed."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         log.disabled = before
 
@@ -120,14 +146,29 @@ def _as_found(model: nn.Module) -> Generator[None]:
 
     Hooks and caches of the model's own keep tensors in its modules, which here may have no data.
     """
-    before = [(module, dict(vars(module))) for module in model.modules()]
+    holders: dict[int, tuple[Any, Any]] = {}
+    for module in model.modules():
+        _remember(vars(module), holders)
     try:
         model.eval()
         yield
     finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
+        for holder, content in holders.values():
+            holder.clear()
+            (holder.update if isinstance(holder, (dict, set)) else holder.extend)(content)
+
+
+_CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
+_LARGE = 10_000  # a data set, not a cache
+
+
+def _remember(holder: Any, holders: dict[int, tuple[Any, Any]]) -> None:
+    """Keep the content of a container, and of those inside it, each once."""
+    if type(holder) not in _CONTAINERS or id(holder) in holders or len(holder) > _LARGE:
+        return
+    holders[id(holder)] = (holder, copy.copy(holder))
+    for value in holder.values() if isinstance(holder, dict) else holder:
+        _remember(value, holders)
 
 
 @contextlib.contextmanager
@@ -172,6 +213,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.nodes: list[Node] = []
         self.notes: dict[str, None] = {}
+        self.made: list[weakref.ref[Tensor]] = []
         self._held = names
         self._written: dict[int, tuple[Any, int]] = {}  # memory -> itself, node of its last values
         self._signals = WeakTensorKeyDictionary()  # tensor -> node
@@ -189,9 +231,10 @@ class _Recorder(TorchDispatchMode):
         else:
             self._buffers[value] = name
 
-    def source(self, value: Tensor) -> None:
-        """Remember an input of the model."""
-        self._signals[value] = self._add("input", "input", (), value)
+    def source(self, value: Tensor, second: float) -> None:
+        """Remember an input of the model, and its E[x²]."""
+        geometry = {"second": second}
+        self._signals[value] = self._add("input", "input", (), value, geometry=geometry)
 
     def enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         """Take note that a module starts."""
@@ -233,6 +276,7 @@ class _Recorder(TorchDispatchMode):
         self._learned_input(func, args)
         parents = self._parents((args, kwargs))
         output = func(*args, **kwargs)
+        self.made += [weakref.ref(x) for x in tree_leaves(output) if isinstance(x, Tensor)]
         with _disable_current_modes():  # what is computed here has values, and is no node
             if parents or operators.looks_up(func):
                 self._note_signal(func, args, kwargs, output, tuple(parents))
@@ -365,10 +409,12 @@ class _Recorder(TorchDispatchMode):
 
 
 def _mode(module: nn.Module) -> str:
-    """Return ``LSTM``, ``GRU`` or ``RNN`` for a recurrent module or cell."""
+    """Return ``LSTM``, ``GRU``, ``RNN`` or ``RNN_RELU`` for a recurrent module or cell."""
     if isinstance(module, (nn.LSTM, nn.LSTMCell)):
         return "LSTM"
-    return "GRU" if isinstance(module, (nn.GRU, nn.GRUCell)) else "RNN"
+    if isinstance(module, (nn.GRU, nn.GRUCell)):
+        return "GRU"
+    return "RNN_RELU" if getattr(module, "nonlinearity", "tanh") == "relu" else "RNN"
 
 
 def _is_all(value: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ class Walk:
     additions: tuple[Addition, ...] = ()
 
 
-def walk(model: nn.Module, batch: Any = None) -> Walk:
+def walk(model: nn.Module, batch: Any = None, kept: Collection[str] = ()) -> Walk:
     """Read a model.
 
     Parameters
@@ -54,6 +54,8 @@ def walk(model: nn.Module, batch: Any = None) -> Walk:
         What to run it on: a tensor, a tuple of positional arguments, or a dictionary of named ones.
         Without one, examples are made that fit the model's first layers; if it runs on none of
         them, the facts follow from its modules in registration order, and a note says so.
+    kept
+        Names of parameters that stay as they are: the signals behind them follow from their values.
 
     Raises
     ------
@@ -66,20 +68,19 @@ def walk(model: nn.Module, batch: Any = None) -> Walk:
     ran = _run(model, batch)
     if isinstance(ran, str):
         return Walk(structure.chained(model, replace(facts, traced=False, notes=(ran,))))
-    graph, inputs = ran
+    graph, _ = ran
     found = additions(graph)
-    known = _known(model, facts)
+    known = _known(model, facts, kept)
     scales = {
         alias
         for fact in facts.parameters.values()
         if fact.kind == "norm_scale"
         for alias in fact.names
     }
-    targets = Targets(graph, found, known, scales)
+    targets = Targets(graph, found, known, scales, _values(model, facts, kept))
     signals = propagate(
         graph,
         known,
-        input_second_moment=inputs.second_moment or 1.0,
         variance=targets.variance,
         norm_scale=targets.norm_scale,
     )
@@ -87,13 +88,27 @@ def walk(model: nn.Module, batch: Any = None) -> Walk:
     return Walk(told, graph, signals, found)
 
 
-def _known(model: nn.Module, facts: ModelFacts) -> Callable[[str], Tensor | None]:
+def _values(model: nn.Module, facts: ModelFacts, kept: Collection[str]) -> dict[str, Tensor]:
+    """Return the values of the parameters that stay, by each of their names."""
+    held = dict(model.named_parameters())
+    return {
+        name: held[fact.name]
+        for fact in facts.parameters.values()
+        if fact.name in kept and fact.name in held and held[fact.name].is_floating_point()
+        for name in fact.names
+    }
+
+
+def _known(
+    model: nn.Module, facts: ModelFacts, kept: Collection[str]
+) -> Callable[[str], Tensor | None]:
     """Return a function that looks up values; a normalisation's and a bias's are neutral."""
     values = dict((*model.named_parameters(), *model.named_buffers()))
     for fact in facts.parameters.values():
         for name in fact.names:
             held = values.get(name)
-            if held is None or not held.requires_grad or held.numel() == 0:
+            stays = fact.name in kept
+            if held is None or stays or not held.requires_grad or held.numel() == 0:
                 continue
             if fact.kind == "norm_scale":
                 values[name] = torch.ones(())
@@ -118,7 +133,10 @@ def _run(model: nn.Module, batch: Any) -> tuple[Graph, Inputs] | str:
             problem = str(error)
             continue
         return _fitted(model, graph, inputs)
-    return f"the model was not seen to run ({problem}); its layers are taken in registration order"
+    return (
+        f"the model was not seen to run ({problem}); its layers are taken in registration order: "
+        "give a batch=, such as a tuple of its arguments"
+    )
 
 
 def _fitted(model: nn.Module, graph: Graph, inputs: Inputs) -> tuple[Graph, Inputs]:

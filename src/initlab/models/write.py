@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
+from initlab._base.errors import InvalidValueError
 from initlab.models import computed, draw, shards
 from initlab.models.assignment import Assignment
 from initlab.models.facts import ParameterFact
@@ -47,11 +48,28 @@ def check(model: nn.Module, fact: ParameterFact, assignment: Assignment) -> None
     Raises
     ------
     InvalidValueError
-        If an initialiser does not fit the shape, or a shard's place is not known.
+        If the parameter is gone or has another shape by now, an initialiser does not fit the shape,
+        or a shard's place is not known.
     """
+    _check_shape(model, fact)
     draw.check(assignment, fact.shape)
     if not fact.sources and shards.is_sharded(model.get_parameter(fact.name)):
         shards.place(model.get_parameter(fact.name))
+
+
+def _check_shape(model: nn.Module, fact: ParameterFact) -> None:
+    try:
+        shape = tuple(current(model, fact).shape)
+    except AttributeError as error:
+        raise InvalidValueError(
+            f"the model has changed since the plan was made: parameter {fact.name!r} is gone; make "
+            "a new plan"
+        ) from error
+    if shape != fact.shape:
+        raise InvalidValueError(
+            f"the model has changed since the plan was made: parameter {fact.name!r} has shape "
+            f"{shape}, and had {fact.shape}; make a new plan"
+        )
 
 
 def is_safe(model: nn.Module, fact: ParameterFact, assignment: Assignment) -> bool:

@@ -211,7 +211,8 @@ def gpt2_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str, Decisi
         elif is_weight(fact) and closes(fact) and fact.branch is not None:
             count = 2 * whole_number(arguments, "layers", 0) or fact.branch.count
             scaled = initializers.get(f"normal(std={std / count**0.5!r})")
-            decisions[name] = weight(fact, scaled, f"ends one of {count} residual branches")
+            which = "the residual branch" if count == 1 else f"one of {count} residual branches"
+            decisions[name] = weight(fact, scaled, f"ends {which}")
     return decisions
 
 
