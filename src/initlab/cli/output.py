@@ -28,8 +28,7 @@ def say(text: str) -> None:
         If stdout cannot take it, as when it is a file on a full disk.
     """
     stream = sys.stdout
-    # Gone where the program was started with stdout closed, whatever the type says.
-    if stream is None:  # pyright: ignore[reportUnnecessaryComparison] - see above
+    if stream is None:  # pyright: ignore[reportUnnecessaryComparison] - started with stdout closed
         return
     # A file's name may hold what the terminal cannot show.
     shown = f"{text}\n".encode(_encoding(), "backslashreplace").decode(_encoding())

@@ -59,9 +59,8 @@ def activation_matched(
     >>> activation_matched("relu").std((7, 200)) == 0.1
     True
     """
-    # 400 ms that only this rule needs
-    from initlab import activations  # noqa: PLC0415
-    from initlab.activations import moments  # noqa: PLC0415
+    from initlab import activations  # noqa: PLC0415 - 400 ms that only this rule needs
+    from initlab.activations import moments  # noqa: PLC0415 - likewise
 
     if not isinstance(activation, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the user's text
         raise InvalidValueError(f"activation={activation!r} is not a name such as 'gelu'")

@@ -204,9 +204,7 @@ def gpt2_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str, Decisi
     base = initializers.get(f"normal(std={std!r})")
     decisions = plain(facts, base)
     for name, fact in facts.parameters.items():
-        if fact.kind == "embedding":
-            decisions[name] = embedding(fact, base)
-        elif fact.kind == "position":
+        if fact.kind == "position":
             decisions[name] = whole(fact, base, "positions")
         elif is_weight(fact) and closes(fact) and fact.branch is not None:
             count = 2 * whole_number(arguments, "layers", 0) or fact.branch.count
