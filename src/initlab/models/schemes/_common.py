@@ -81,6 +81,16 @@ def branches(facts: ModelFacts) -> dict[tuple[int, int], Branch]:
     return {(branch.stream, branch.index): branch for branch in (*facts.branches, *found)}
 
 
+def some_branches(
+    facts: ModelFacts, initializer: Initializer, instead: str
+) -> dict[tuple[int, int], Branch]:
+    """Return :func:`branches`; refuse a model without any."""
+    found = branches(facts)
+    if not found:
+        raise refused(initializer, "no residual branch was seen in it", instead)
+    return found
+
+
 def zeros(fact: ParameterFact, reason: str) -> Assignment:
     """Set a parameter to 0."""
     return whole(fact, initializers.get("zeros"), reason)

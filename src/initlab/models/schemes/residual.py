@@ -9,18 +9,16 @@ from initlab.models.assignment import Assignment, Decision, Piece
 from initlab.models.facts import ModelFacts, ParameterFact
 from initlab.models.plain import plain, weight, whole
 from initlab.models.schemes._common import (
-    branches,
     closes,
     ends,
     given,
     is_readout,
     is_weight,
     refused,
+    some_branches,
     whole_number,
     zeros,
 )
-
-_NO_BRANCH = "no residual branch was seen in it"
 
 
 def fixup_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str, Decision]:
@@ -34,9 +32,7 @@ def fixup_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str, Decis
     arguments = given(initializer)
     if "last" in arguments:
         return plain(facts, initializer)
-    found = branches(facts)
-    if not found:
-        raise refused(initializer, _NO_BRANCH, "he_normal is what is left of it")
+    found = some_branches(facts, initializer, "he_normal is what is left of it")
     blocks = whole_number(arguments, "blocks", len(found))
     decisions = plain(facts, initializers.get("he_normal"))
     for name, fact in facts.parameters.items():

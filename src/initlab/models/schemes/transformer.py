@@ -27,10 +27,10 @@ from initlab.models.schemes._common import (
     is_weight,
     number,
     refused,
+    some_branches,
     whole_number,
 )
 
-_NO_BRANCH = "no residual branch was seen in it"
 _NO_ATTENTION = "no residual branch with an attention was seen in it"
 
 
@@ -198,8 +198,7 @@ def gpt2_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str, Decisi
     arguments = given(initializer)
     if "residual" in arguments:
         return plain(facts, initializer)
-    if not branches(facts):
-        raise refused(initializer, _NO_BRANCH, "normal(0.02) is what is left of it")
+    some_branches(facts, initializer, "normal(0.02) is what is left of it")
     std = number(arguments, "std", 0.02)
     base = initializers.get(f"normal(std={std!r})")
     decisions = plain(facts, base)
@@ -225,8 +224,7 @@ def depth_scaled_scheme(facts: ModelFacts, initializer: Initializer) -> dict[str
     arguments = given(initializer)
     if "layer" in arguments:
         return plain(facts, initializer)
-    if not branches(facts):
-        raise refused(initializer, _NO_BRANCH, "glorot_uniform is what is left of it")
+    some_branches(facts, initializer, "glorot_uniform is what is left of it")
     alpha = number(arguments, "alpha", 1.0)
     found = stacks(facts)
     decisions = plain(facts, initializers.get("glorot_uniform"))
