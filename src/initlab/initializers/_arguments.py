@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import TypeVar
 
 from initlab._base.errors import InvalidValueError
@@ -18,44 +16,26 @@ Word = TypeVar("Word", bound=str)
 MOST = 2**53
 
 
-def finite(name: str, value: object) -> float:
-    """Return a finite number as a float; -0 becomes 0.
+def count(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number from ``least`` to 2^53, which floats hold.
 
     Raises
     ------
     InvalidValueError
         If the value is none; the message carries the argument's name.
     """
-    try:
-        if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
-            return float(value) + 0.0
-    except OverflowError:  # an int that has hundreds of digits
-        raise InvalidValueError(f"{name} is not finite as a float") from None
-    raise InvalidValueError(f"{name}={value!r} is not a finite number")
-
-
-def positive(name: str, value: object) -> float:
-    """Return a finite number above 0 as a float; raise as :func:`finite` does."""
-    number = finite(name, value)
-    if number <= 0:
-        raise InvalidValueError(f"{name}={value!r} is not above 0")
-    return number
-
-
-def count(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number from ``least`` to 2^53, which floats hold; raise as :func:`finite`."""
     return require_whole(name, value, least, MOST)
 
 
 def flag(name: str, value: object) -> bool:
-    """Return True or False; raise as :func:`finite` does."""
+    """Return True or False; raise as :func:`count` does."""
     if not isinstance(value, bool):
         raise InvalidValueError(f"{name}={value!r} is neither True nor False")
     return value
 
 
 def one_of(name: str, value: object, accepted: Sequence[Word]) -> Word:
-    """Return one of the accepted words; raise as :func:`finite` does."""
+    """Return one of the accepted words; raise as :func:`count` does."""
     for word in accepted:
         if word == value:
             return word

@@ -6,7 +6,8 @@ import math
 from typing import Literal, get_args
 
 from initlab._base.errors import InvalidValueError
-from initlab.initializers._arguments import one_of, positive, spec
+from initlab._base.numbers import positive
+from initlab.initializers._arguments import one_of, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, Uniform

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.numbers import finite
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import count, finite, one_of, spec
+from initlab.initializers._arguments import count, one_of, spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.orthogonal import one_blas_thread

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from initlab._base.errors import InvalidValueError
-from initlab.initializers._arguments import count, finite, one_of, positive, spec
+from initlab._base.numbers import finite, positive
+from initlab.initializers._arguments import count, one_of, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Framework, Variant
 from initlab.initializers.distributions import Normal

@@ -6,7 +6,8 @@ it, at one size whatever the depth: by small weights, by a last weight of 0, or 
 
 from __future__ import annotations
 
-from initlab.initializers._arguments import count, finite, flag, spec
+from initlab._base.numbers import finite
+from initlab.initializers._arguments import count, flag, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Framework, Variant
 from initlab.initializers.distributions import Normal, One

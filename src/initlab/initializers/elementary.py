@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from initlab._base.errors import InvalidValueError
-from initlab.initializers._arguments import finite, flag, positive, spec
+from initlab._base.numbers import finite, positive
+from initlab.initializers._arguments import flag, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import (

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans
+from initlab._base.numbers import positive
 from initlab._base.spec import Call
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import positive, spec
+from initlab.initializers._arguments import spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape, plain
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, One

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from initlab._base.fans import Fans
 from initlab._base.fans import fans as read_fans
-from initlab.initializers._arguments import count, flag, one_of, positive, spec
+from initlab._base.numbers import positive
+from initlab.initializers._arguments import count, flag, one_of, spec
 from initlab.initializers._definition import Initializer, Shape
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, One

@@ -15,8 +15,9 @@ import numpy as np
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import Fans, fans
+from initlab._base.numbers import positive
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import count, positive, spec
+from initlab.initializers._arguments import count, spec
 from initlab.initializers._definition import (
     Array,
     Distribution,

@@ -9,9 +9,10 @@ import numpy as np
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.fans import fans
+from initlab._base.numbers import positive
 from initlab._base.streams import Stream
 from initlab.initializers._arguments import count as whole
-from initlab.initializers._arguments import positive, spec
+from initlab.initializers._arguments import spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.scales import Fixed

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from initlab._base.errors import InvalidValueError
+from initlab._base.numbers import finite, positive
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import finite, positive, spec
+from initlab.initializers._arguments import spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.scales import Fixed

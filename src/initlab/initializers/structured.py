@@ -10,8 +10,9 @@ import numpy as np
 
 from initlab._base.fans import Fans
 from initlab._base.fans import fans as read_fans
+from initlab._base.numbers import positive
 from initlab._base.streams import Stream
-from initlab.initializers._arguments import flag, one_of, positive, spec
+from initlab.initializers._arguments import flag, one_of, spec
 from initlab.initializers._definition import Array, Initializer, Moments, Shape
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, Uniform

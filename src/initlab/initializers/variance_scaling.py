@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
-from initlab.initializers._arguments import finite, one_of, positive, spec
+from initlab._base.numbers import finite, positive
+from initlab.initializers._arguments import one_of, spec
 from initlab.initializers._definition import Initializer
 from initlab.initializers._entry import Entry, Variant
 from initlab.initializers.distributions import Normal, TruncatedNormal, Uniform
