@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from initlab import activations
+from initlab._base.errors import InvalidValueError
 from initlab.activations import Activation
 
 torch = pytest.importorskip("torch")
@@ -74,6 +75,21 @@ def away_from_kinks(activation: Activation, x: np.ndarray, distance: float) -> n
     return x[[all(abs(point - kink) > distance for kink in activation.kinks) for point in x]]
 
 
+def with_second_derivative(activation: Activation, x: np.ndarray) -> np.ndarray:
+    """Return the points that are no kink, nor 0, where φ'' of ELU and softsign jumps."""
+    return away_from_kinks(activation, x[x != 0], 0)
+
+
+def double_backward(function: Callable, points: np.ndarray) -> np.ndarray:
+    """Return PyTorch's φ''; 0 where its φ' does not depend on x."""
+    x = torch.tensor(points, requires_grad=True)
+    (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
+    if not slope.requires_grad:
+        return np.zeros_like(points)
+    (curvature,) = torch.autograd.grad(slope.sum(), x, allow_unused=True)
+    return np.zeros_like(points) if curvature is None else curvature.numpy()
+
+
 def test_references_cover_the_catalogue():
     assert set(activations.catalogue) == {name for name in PYTORCH if "(" not in name}
     assert set(activations.catalogue) == set(LIMITS)
@@ -88,6 +104,14 @@ def test_value_and_derivative_are_those_of_pytorch(name: str):
     (slope,) = torch.autograd.grad(y.sum(), x)
     assert_allclose(activation(POINTS), y.detach().numpy(), rtol=1e-13, atol=1e-14)
     assert_allclose(activation.slope(POINTS), slope.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@all_names
+def test_second_derivative_is_that_of_pytorch(name: str):
+    activation = activations.get(name)
+    x = with_second_derivative(activation, POINTS[np.abs(POINTS) < 709.5])  # beyond, mish's is nan
+    expected = double_backward(PYTORCH[name], x)
+    assert_allclose(activation.curvature(x), expected, rtol=1e-12, atol=1e-14)
 
 
 @all_names
@@ -108,6 +132,10 @@ def test_float32_stays_float32_and_is_that_of_pytorch(name: str):
     assert activation(points).dtype == activation.slope(points).dtype == np.float32
     assert_allclose(activation(points), y.detach().numpy(), rtol=1e-5, atol=1e-6)
     assert_allclose(activation.slope(points), slope.numpy(), rtol=1e-5, atol=1e-6)
+    inner = with_second_derivative(activation, points[np.abs(points) < 88])  # likewise
+    curvature = activation.curvature(inner)
+    assert curvature.dtype == np.float32
+    assert_allclose(curvature, double_backward(PYTORCH[name], inner), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -118,12 +146,17 @@ def test_infinite_inputs_give_the_limits(name: str, dtype: type):
     left, left_slope, right, right_slope = np.array(LIMITS[name], dtype=dtype)
     assert_allclose(activation(ends), [left, right], rtol=2 * np.finfo(dtype).eps)
     assert_allclose(activation.slope(ends), [left_slope, right_slope], rtol=1e-6)
+    assert_array_equal(activation.curvature(ends), np.nan if name == "sin" else 0.0)
+    if name != "sin":
+        far = np.minimum(HUGE[HUGE > 700], np.finfo(dtype).max).astype(dtype)
+        assert np.abs(activation.curvature([-far, far])).max() < 1e-8  # softsign is the slowest
 
 
 @all_names
 def test_nan_stays_nan(name: str):
-    value = activations.get(name)(np.array([np.nan, 1.0]))
-    assert_array_equal(np.isnan(value), [True, False])
+    activation = activations.get(name)
+    for formula in (activation, activation.curvature):
+        assert_array_equal(np.isnan(formula(np.array([np.nan, 1.5]))), [True, False])
 
 
 @all_names
@@ -134,6 +167,31 @@ def test_derivative_is_the_limit_of_central_differences(name: str):
     x = x[np.abs(x) > 2 * h]  # φ'' of elu and softsign jumps at 0: differences converge with h only
     differences = (activation(x + h) - activation(x - h)) / (2 * h)
     assert_allclose(activation.slope(x), differences, rtol=1e-7, atol=1e-9)
+
+
+@all_names
+def test_second_derivative_is_the_limit_of_central_differences_of_the_first(name: str):
+    activation = activations.get(name)
+    h = 1e-5
+    x = away_from_kinks(activation, np.linspace(-12, 12, 2401), 2 * h)
+    x = x[np.abs(x) > 2 * h]  # where φ'' of elu and softsign jumps
+    differences = (activation.slope(x + h) - activation.slope(x - h)) / (2 * h)
+    assert_allclose(activation.curvature(x), differences, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("elu", 1.0), ("elu(2)", 2.0), ("selu", 1.7580993408473766), ("softsign", -2.0)],
+)
+def test_where_it_jumps_the_second_derivative_is_that_of_one_side(name: str, expected: float):
+    assert activations.get(name).curvature(0.0) == pytest.approx(expected, rel=1e-15)
+
+
+def test_a_second_derivative_that_was_not_given_is_refused_in_one_line():
+    bare = Activation("bare", "x²", "", lambda x, _: x * x, lambda x, _: 2.0 * x)
+    with pytest.raises(InvalidValueError, match="'bare' has no second derivative") as caught:
+        bare.curvature([1.0])
+    assert "\n" not in str(caught.value)
 
 
 @all_names
@@ -194,7 +252,7 @@ def test_shape_is_kept_and_the_input_left_alone(name: str):
     activation = activations.get(name)
     x = np.linspace(-2, 2, 24).reshape(2, 3, 4)
     before = x.copy()
-    for result in (activation(x), activation.slope(x)):
+    for result in (activation(x), activation.slope(x), activation.curvature(x)):
         assert result.shape == x.shape
         result[...] = 7.0
         assert_array_equal(x, before)
@@ -211,6 +269,7 @@ def test_integers_lists_and_scalars_are_accepted(name: str):
     assert activation(3).shape == ()
     assert activation(3) == expected[2]
     assert activation.slope(3) == activation.slope([3.0])[0]
+    assert activation.curvature(3) == activation.curvature([3.0])[0]
 
 
 @all_names

@@ -78,7 +78,9 @@ def _parsed(name: str) -> Activation:
             f"activation {name!r} does not fit: {error}; "
             f"accepted: {make.__name__}{f'({accepted})' if accepted else ', without arguments'}"
         ) from error
-    return make(*arguments, **keywords)
+    made = make(*arguments, **keywords)
+    # However it is spelled, it is one activation: equal, and what is known of one is of the other.
+    return made if made.name == name else _parsed(made.name)
 
 
 def _finite(value: object, text: str) -> float:

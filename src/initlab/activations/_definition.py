@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from initlab._base.errors import InvalidValueError
+
 
 class Operations(Protocol):
     """The functions that a definition may call besides ``+ - * /``, comparison and negation.
@@ -83,6 +85,11 @@ _NUMPY = NumpyOperations()
 Formula = Callable[[Any, Operations], Any]
 
 
+def no_curvature(x: Any, ops: Operations) -> Any:
+    """Return φ''(x) of a piecewise linear φ: 0; nan stays nan."""
+    return ops.where(x > 0, 0.0, ops.where(x < 1, 0.0, x))  # every number is one or the other
+
+
 @dataclass(frozen=True, repr=False)
 class Activation:
     """An elementwise activation function.
@@ -108,6 +115,9 @@ class Activation:
         Points where φ' jumps; empty for a smooth function.
     piecewise_linear
         Whether φ is linear between its kinks.
+    second_derivative
+        φ''(x) away from the kinks; where φ'' jumps, the value on one side. ``None`` where not
+        given.
     """
 
     name: str
@@ -118,6 +128,7 @@ class Activation:
     derivative_from_value: Formula | None = None
     kinks: tuple[float, ...] = ()
     piecewise_linear: bool = False
+    second_derivative: Formula | None = None
 
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         """Apply φ to an array, elementwise; the shape and a floating dtype are kept."""
@@ -126,6 +137,21 @@ class Activation:
     def slope(self, x: ArrayLike) -> NDArray[Any]:
         """Apply φ' to an array of pre-activations, elementwise."""
         return self._apply(self.derivative, x)
+
+    def curvature(self, x: ArrayLike) -> NDArray[Any]:
+        """Apply φ'' to an array of pre-activations, elementwise; a kink's jump is left out.
+
+        Raises
+        ------
+        InvalidValueError
+            If the activation was given no second derivative.
+        """
+        if self.second_derivative is None:
+            raise InvalidValueError(
+                f"activation {self.name!r} has no second derivative; expected one made with "
+                "Activation(..., second_derivative=...)"
+            )
+        return self._apply(self.second_derivative, x)
 
     @staticmethod
     def _apply(formula: Formula, x: ArrayLike) -> NDArray[Any]:

@@ -1,4 +1,7 @@
-"""Gaussian moments of an activation: what it makes of normal pre-activations, by quadrature."""
+"""Gaussian moments of an activation: what it makes of normal pre-activations.
+
+In closed form where one is known and keeps its digits, else by quadrature.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,33 @@ from functools import lru_cache
 from numbers import Real
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initlab._base.errors import InvalidValueError
 from initlab.activations._definition import Activation
+from initlab.activations.closed_forms import GaussianMoments, find
+from initlab.activations.quadrature import expectation
 
-Floats = NDArray[np.float64]
-Moment = Callable[[Activation, float], float]
 
-# Beyond 38 standard deviations the normal density is no longer a normal number.
-_END = 38.0
-# A panel is done when halving it changes less than this share of itself, or than a share of the
-# whole that no number of panels adds up. What is summed is the halves, closer by far.
-_OF_PANEL, _OF_WHOLE = 1e-13, 1e-15
-_MOST_PANELS = 200_000
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+def moments(activation: Activation, q: float = 1.0) -> GaussianMoments:
+    """Return all moments that mean field theory asks for; each is a function of its own below.
+
+    Parameters and errors are those of :func:`mean` and :func:`second_derivative_second_moment`.
+
+    Examples
+    --------
+    >>> from initlab import activations
+    >>> found = moments(activations.get("relu"), q=2.0)
+    >>> found.f2, found.df2, found.d2f2
+    (1.0, 0.5, inf)
+    """
+    return find(activation, _checked(q)) or GaussianMoments(
+        f=mean(activation, q),
+        f2=second_moment(activation, q),
+        var=variance(activation, q),
+        df2=derivative_second_moment(activation, q),
+        d2f2=second_derivative_second_moment(activation, q),
+        zfdf=value_derivative_moment(activation, q),
+    )
 
 
 def mean(activation: Activation, q: float = 1.0) -> float:
@@ -43,7 +58,7 @@ def mean(activation: Activation, q: float = 1.0) -> float:
         If ``q`` is no finite number of at least 0, or the integral does not converge, as for a
         function that oscillates too fast or overflows.
     """
-    return _at(_mean, activation, q)
+    return _at("f", activation, q)
 
 
 def second_moment(activation: Activation, q: float = 1.0) -> float:
@@ -57,7 +72,7 @@ def second_moment(activation: Activation, q: float = 1.0) -> float:
     >>> round(second_moment(activations.get("relu"), q=2.0), 10)
     1.0
     """
-    return _at(_second_moment, activation, q)
+    return _at("f2", activation, q)
 
 
 def variance(activation: Activation, q: float = 1.0) -> float:
@@ -65,7 +80,7 @@ def variance(activation: Activation, q: float = 1.0) -> float:
 
     Its relative accuracy is 1e-10. Parameters and errors are those of :func:`mean`.
     """
-    return _at(_variance, activation, q)
+    return _at("var", activation, q)
 
 
 def derivative_second_moment(activation: Activation, q: float = 1.0) -> float:
@@ -74,103 +89,127 @@ def derivative_second_moment(activation: Activation, q: float = 1.0) -> float:
     Its relative accuracy is 1e-10. Parameters and errors are those of :func:`mean`. At q = 0 it is
     φ'(0)², which at a kink is the value that the activation takes there, no limit.
     """
-    return _at(_derivative_second_moment, activation, q)
+    return _at("df2", activation, q)
+
+
+def second_derivative_second_moment(activation: Activation, q: float = 1.0) -> float:
+    """Return E[φ''(sqrt(q) z)²]: what bends the map of correlations, C''(1), at equal inputs.
+
+    It is infinite where φ has kinks: φ'' holds a point mass there, whose square has no expectation.
+    It is the limit for smooth functions that approach φ, and C''(1) is infinite as well. At q = 0
+    it is φ''(0)², infinite where 0 is a kink.
+
+    Its relative accuracy is 1e-10. Parameters are those of :func:`mean`.
+
+    Raises
+    ------
+    InvalidValueError
+        As :func:`mean`; and if the activation has neither kinks nor a second derivative.
+    """
+    return _at("d2f2", activation, q)
+
+
+def value_derivative_moment(activation: Activation, q: float = 1.0) -> float:
+    """Return E[z φ(sqrt(q) z) φ'(sqrt(q) z)], which is sqrt(q) dE[φ²]/dq.
+
+    The chain rule gives dE[φ²]/dq = E[2 φ φ' z / (2 sqrt(q))]; kinks do no harm. What lies left and
+    right of 0 may cancel, as for a φ with φ(0) ≠ 0 at small q: the absolute accuracy is 1e-10 of
+    E|z φ φ'|. Parameters and errors are those of :func:`mean`. At q = 0 it is 0.
+    """
+    return _at("zfdf", activation, q)
+
+
+def fourth_moment(activation: Activation, q: float = 1.0) -> float:
+    """Return E[φ(sqrt(q) z)⁴], by quadrature.
+
+    Its relative accuracy is 1e-10, as long as φ⁴ does not underflow. Parameters and errors are
+    those of :func:`mean`.
+    """
+    return _at("f4", activation, q)
 
 
 def _mean(activation: Activation, q: float) -> float:
-    return _expectation(activation, q, activation)
+    return expectation(activation, q, activation)
 
 
 def _second_moment(activation: Activation, q: float) -> float:
-    return _expectation(activation, q, lambda x: np.square(activation(x)))
+    return expectation(activation, q, lambda x: np.square(activation(x)))
 
 
 def _variance(activation: Activation, q: float) -> float:
     if q == 0:
         return 0.0
     center = mean(activation, q)
-    return _expectation(activation, q, lambda x: np.square(activation(x) - center))
+    return expectation(activation, q, lambda x: np.square(activation(x) - center))
 
 
 def _derivative_second_moment(activation: Activation, q: float) -> float:
-    return _expectation(activation, q, lambda x: np.square(activation.slope(x)))
+    return expectation(activation, q, lambda x: np.square(activation.slope(x)))
 
 
-def _at(moment: Moment, activation: Activation, q: float) -> float:
+def _second_derivative_second_moment(activation: Activation, q: float) -> float:
+    if any(q > 0 or kink == 0 for kink in activation.kinks):
+        return math.inf
+    return expectation(activation, q, lambda x: np.square(activation.curvature(x)))
+
+
+def _value_derivative_moment(activation: Activation, q: float) -> float:
+    if q == 0:
+        return 0.0
+    root = math.sqrt(q)
+    return expectation(activation, q, lambda x: x / root * activation(x) * activation.slope(x))
+
+
+def _fourth_moment(activation: Activation, q: float) -> float:
+    return expectation(activation, q, lambda x: np.square(np.square(activation(x))))
+
+
+_INTEGRALS: dict[str, Callable[[Activation, float], float]] = {
+    "f": _mean,
+    "f2": _second_moment,
+    "var": _variance,
+    "df2": _derivative_second_moment,
+    "d2f2": _second_derivative_second_moment,
+    "zfdf": _value_derivative_moment,
+    "f4": _fourth_moment,
+}
+
+
+def _at(which: str, activation: Activation, q: float) -> float:
     """Return the moment, from the cache where the activation can be a key."""
-    # Strings and arrays must not pass for numbers, nor True for 1.
-    if isinstance(q, bool) or not isinstance(q, Real) or not 0 <= q < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance] - the caller's promise is what is checked
-        raise InvalidValueError(f"q={q!r} is not a finite number of at least 0")
+    q = _checked(q)
     try:
         hash(activation)
     except TypeError:  # kinks in a list
-        return moment(activation, float(q))
-    return _cached(moment, activation, float(q))
+        return _found(which, activation, q)
+    return _cached(which, activation, q)
+
+
+def _checked(q: float) -> float:
+    # Strings and arrays must not pass for numbers, nor True for 1.
+    if isinstance(q, bool) or not isinstance(q, Real) or not 0 <= q < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance] - the caller's promise is what is checked
+        raise InvalidValueError(f"q={q!r} is not a finite number of at least 0")
+    return float(q)
 
 
 @lru_cache(maxsize=4096)
-def _cached(moment: Moment, activation: Activation, q: float) -> float:
-    return moment(activation, q)
+def _cached(which: str, activation: Activation, q: float) -> float:
+    return _found(which, activation, q)
 
 
-def _expectation(activation: Activation, q: float, function: Callable[[Floats], Floats]) -> float:
-    """Integrate function(sqrt(q) z) against the normal density.
-
-    Gauss-Legendre quadrature on panels which are halved until halving changes nothing.
-    """
-    if q == 0:
-        return float(function(np.zeros(1))[0])
-    root = math.sqrt(q)
-    edges = _edges(activation.kinks, root)
-    left, right = edges[:-1], edges[1:]
-    whole, size = _panels(function, root, left, right)
-    negligible = _OF_WHOLE * float(size.sum())
-    total = 0.0
-    while left.size:
-        middle = (left + right) / 2
-        first, first_size = _panels(function, root, left, middle)
-        second, second_size = _panels(function, root, middle, right)
-        halves = first + second
-        if not np.isfinite(halves).all() or left.size > _MOST_PANELS:
-            raise InvalidValueError(
-                f"the moments of {activation.name} at q={q!r} do not converge; expected a function "
-                "that is finite and oscillates less, or a smaller q"
-            )
-        enough = _OF_PANEL * (first_size + second_size) + negligible
-        rough = np.abs(whole - halves) > enough
-        total += float(halves[~rough].sum())
-        whole = np.concatenate([first[rough], second[rough]])
-        left, right = (
-            np.concatenate([left[rough], middle[rough]]),
-            np.concatenate([middle[rough], right[rough]]),
-        )
-    return total
+def _found(which: str, activation: Activation, q: float) -> float:
+    closed = find(activation, q) if which != "f4" else None
+    return _INTEGRALS[which](activation, q) if closed is None else getattr(closed, which)
 
 
-def _edges(kinks: tuple[float, ...], root: float) -> Floats:
-    """Return where the panels meet: at the kinks, at 0, and ever further apart away from them.
-
-    An activation bends within a few units of those points, whatever the standard deviation
-    ``root`` of its input, and the density within a few standard deviations.
-    """
-    centers = np.array([0.0, *kinks])
-    furthest = _END * root + float(np.abs(centers).max())
-    steps = 2.0 ** np.arange(-6, max(math.ceil(math.log2(furthest)), -6) + 1)
-    offsets = np.concatenate([-steps, [0.0], steps])
-    with np.errstate(over="ignore"):  # a kink may be infinitely many standard deviations away
-        bends = (centers[:, None] + offsets).ravel() / root
-    density = np.arange(-_END, _END + 1, 2.0)
-    edges = np.unique(np.concatenate([bends, density]))
-    return edges[np.abs(edges) <= _END]
-
-
-def _panels(
-    function: Callable[[Floats], Floats], root: float, left: Floats, right: Floats
-) -> tuple[Floats, Floats]:
-    """Integrate over each panel; return the integrals, and those of the absolute value."""
-    half = (right - left)[:, None] / 2
-    z = left[:, None] + half * (1 + _NODES)
-    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-        terms = function(root * z) * density * _WEIGHTS * half
-        return terms.sum(axis=1), np.abs(terms).sum(axis=1)
+__all__ = [
+    "GaussianMoments",
+    "derivative_second_moment",
+    "fourth_moment",
+    "mean",
+    "moments",
+    "second_derivative_second_moment",
+    "second_moment",
+    "value_derivative_moment",
+    "variance",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from initlab.activations._definition import Activation, Operations
+from initlab.activations._definition import Activation, Operations, no_curvature
 
 # Klambauer et al. 2017, eq. 14: the fixed point of mean and variance at (0, 1).
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -21,6 +21,7 @@ def identity() -> Activation:
         derivative=lambda _x, _ops: 1.0,
         derivative_from_value=lambda _y, _ops: 1.0,
         piecewise_linear=True,
+        second_derivative=no_curvature,
     )
 
 
@@ -39,6 +40,7 @@ def relu() -> Activation:
         derivative_from_value=derivative,
         kinks=(0.0,),
         piecewise_linear=True,
+        second_derivative=no_curvature,
     )
 
 
@@ -57,11 +59,12 @@ def leaky_relu(negative_slope: float = 0.01) -> Activation:
         derivative_from_value=derivative if negative_slope > 0 else None,
         kinks=() if negative_slope == 1.0 else (0.0,),
         piecewise_linear=True,
+        second_derivative=no_curvature,
     )
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """Return x for x > 0 and ``alpha``·(e^x - 1) elsewhere."""
+    """Return x for x > 0 and ``alpha``·(e^x - 1) elsewhere; φ''(0) is that from the left."""
     return Activation(
         name="elu" if alpha == 1.0 else f"elu({alpha!r})",
         formula=f"x > 0: x, else {alpha:g} (e^x - 1)",
@@ -73,11 +76,12 @@ def elu(alpha: float = 1.0) -> Activation:
         else None,
         kinks=() if alpha == 1.0 else (0.0,),
         piecewise_linear=alpha == 0.0,
+        second_derivative=lambda x, ops: ops.where(x > 0, 0.0, alpha * ops.exp(x)),
     )
 
 
 def selu() -> Activation:
-    """Return the scaled ELU whose fixed point is mean 0, variance 1."""
+    """Return the scaled ELU whose fixed point is mean 0, variance 1; φ''(0) as for ELU."""
     steep = SELU_SCALE * SELU_ALPHA
     return Activation(
         name="selu",
@@ -87,4 +91,5 @@ def selu() -> Activation:
         derivative=lambda x, ops: ops.where(x > 0, SELU_SCALE, steep * ops.exp(x)),
         derivative_from_value=lambda y, ops: ops.where(y > 0, SELU_SCALE, y + steep),
         kinks=(0.0,),
+        second_derivative=lambda x, ops: ops.where(x > 0, 0.0, steep * ops.exp(x)),
     )

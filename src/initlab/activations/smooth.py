@@ -30,6 +30,7 @@ def softplus() -> Activation:
         value=lambda x, ops: ops.softplus(x),
         derivative=lambda x, ops: ops.sigmoid(x),
         derivative_from_value=lambda y, ops: -ops.expm1(-y),
+        second_derivative=lambda x, ops: ops.sigmoid(x) * ops.sigmoid(-x),
     )
 
 
@@ -46,12 +47,17 @@ def gelu() -> Activation:
         x = _within(x, ops)
         return 0.5 * (1.0 + ops.erf(x * root_half)) + x * density_at_0 * ops.exp(-0.5 * x * x)
 
+    def second_derivative(x: Any, ops: Operations) -> Any:
+        x = _within(x, ops)
+        return (2.0 - x * x) * density_at_0 * ops.exp(-0.5 * x * x)
+
     return Activation(
         name="gelu",
         formula="x/2 (1 + erf(x / sqrt(2)))",
         reference="Hendrycks & Gimpel 2016",
         value=value,
         derivative=derivative,
+        second_derivative=second_derivative,
     )
 
 
@@ -67,12 +73,18 @@ def silu() -> Activation:
         s = ops.sigmoid(x)
         return s + x * s * (1.0 - s)
 
+    def second_derivative(x: Any, ops: Operations) -> Any:
+        x = _within(x, ops)
+        # With s the logistic function: 2 s' + x s'', where s' = s(x) s(-x), s'' = -s' tanh(x / 2).
+        return ops.sigmoid(x) * ops.sigmoid(-x) * (2.0 - x * ops.tanh(0.5 * x))
+
     return Activation(
         name="silu",
         formula="x / (1 + e^-x)",
         reference="Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017",
         value=value,
         derivative=derivative,
+        second_derivative=second_derivative,
     )
 
 
@@ -88,12 +100,20 @@ def mish() -> Activation:
         t = ops.tanh(ops.softplus(x))
         return t + x * (1.0 - t * t) * ops.sigmoid(x)
 
+    def second_derivative(x: Any, ops: Operations) -> Any:
+        x = _within(x, ops)
+        p, s = ops.softplus(x), ops.sigmoid(x)
+        # With t = tanh(p): 2 t' + x t'', where t' = (1 - t²) s, t'' = t' (1 - s - 2 t s).
+        slope = 4.0 * ops.sigmoid(2.0 * p) * ops.sigmoid(-2.0 * p) * s
+        return slope * (2.0 + x * (ops.sigmoid(-x) - 2.0 * ops.tanh(p) * s))
+
     return Activation(
         name="mish",
         formula="x tanh(ln(1 + e^x))",
         reference="Misra 2019",
         value=value,
         derivative=derivative,
+        second_derivative=second_derivative,
     )
 
 
@@ -105,4 +125,5 @@ def sin() -> Activation:
         reference="Sitzmann, Martel, Bergman, Lindell & Wetzstein 2020",
         value=lambda x, ops: ops.sin(x),
         derivative=lambda x, ops: ops.cos(x),
+        second_derivative=lambda x, ops: -ops.sin(x),
     )
