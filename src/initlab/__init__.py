@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         models,
         report,
         sampling,
+        theory,
     )
     from initlab._base.errors import (
         DataError,
@@ -62,6 +63,7 @@ __all__ = [
     "preview",
     "report",
     "sampling",
+    "theory",
 ]
 
 # Where a public name lives; one that is not listed is a submodule.

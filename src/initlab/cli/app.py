@@ -18,6 +18,7 @@ from initlab.cli.listing import list_initializers
 from initlab.cli.output import complain
 from initlab.cli.show import EXAMPLES as SHOW_EXAMPLES
 from initlab.cli.show import show
+from initlab.cli.theory import theory
 from initlab.cli.usage import explain
 
 FINE, WRONG_INPUT, INTERNAL_FAULT, INTERRUPTED = 0, 2, 3, 130
@@ -40,6 +41,11 @@ _COMMANDS: dict[str, tuple[Callable[..., Callable[[], int]], str]] = {
 }
 for _name, (_command, _examples) in _COMMANDS.items():
     app.command(_name, epilog=_examples)(_command)
+
+# Commands that hold others.
+_GROUPS: dict[str, typer.Typer] = {"theory": theory}
+for _name, _group in _GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
@@ -105,9 +111,14 @@ def _complain(error: Exception, words: Sequence[str]) -> int:
 
 
 def _dispatch(words: Sequence[str]) -> int:
-    command = next((word for word in words if not word.startswith("-")), None)
-    if command is not None and command not in _COMMANDS:
-        raise UnknownNameError("command", command, _COMMANDS)
+    command, part, *_ = [*(word for word in words if not word.startswith("-")), None, None]
+    if command is not None and command not in {*_COMMANDS, *_GROUPS}:
+        raise UnknownNameError("command", command, [*_COMMANDS, *_GROUPS])
+    if command in _GROUPS:
+        known = [each.name or "" for each in _GROUPS[command].registered_commands]
+        if part is not None and part not in known:
+            raise UnknownNameError(f"{command} command", part, known)
+        words = [*words, "--help"] if part is None else words
     try:
         answer = app(words, prog_name="initlab", standalone_mode=False)
         work = cast("Callable[[], int] | int | None", answer)

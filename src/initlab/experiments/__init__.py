@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from initlab.experiments.plan import Experiment, Job
+from initlab.experiments.prediction import LayerPrediction, Prediction
+from initlab.experiments.random_networks import MeasuredSignal, measure_signal
 from initlab.experiments.records import (
     Adaptation,
     Evidence,
@@ -22,11 +24,15 @@ __all__ = [
     "Interval",
     "Job",
     "LayerEvidence",
+    "LayerPrediction",
+    "MeasuredSignal",
+    "Prediction",
     "Progress",
     "Results",
     "RunRecord",
     "Runs",
     "StartSummary",
     "execute",
+    "measure_signal",
     "summarise",
 ]

@@ -14,6 +14,7 @@ from initlab.data import Dataset
 from initlab.engine.network import Network
 from initlab.experiments.outcome import best_constant_cost
 from initlab.experiments.plan import Experiment, plan
+from initlab.experiments.prediction import Prediction, predict
 from initlab.experiments.records import (
     Interval,
     RunRecord,
@@ -73,6 +74,15 @@ class Results:
     @cached_property
     def _summaries(self) -> tuple[StartSummary, ...]:
         return summarise(self.runs)  # thousands of resamples: once, for every table that shows them
+
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Predict signals and gradients at the start for each start, whatever was run."""
+        return self._predictions
+
+    @cached_property
+    def _predictions(self) -> tuple[Prediction, ...]:
+        loss, matrices = self.experiment.recipe().loss, self.dataset.train_matrices()
+        return tuple(predict(init, self.network, loss, *matrices) for init in self.inits)
 
     def summary(self) -> pd.DataFrame:
         """Return one row a start: counts, then median, quartiles and interval of each quantity."""
@@ -161,11 +171,13 @@ class Results:
         }
 
     def _summary_document(self, each: StartSummary) -> dict[str, Any]:
+        predicted = next(p for p in self.predictions() if p.init == each.init)
         return {
             **_counts(each),
             **{name: plain_interval(value) for name, value in self._quantities(each).items()},
             "what_happened": each.what_happened,
             "notes": each.notes,
+            "predicted": {"layers": predicted.layers, "why_not": predicted.why_not},
         }
 
     def _summary_row(self, each: StartSummary) -> dict[str, Any]:

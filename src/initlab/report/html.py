@@ -52,7 +52,10 @@ def page(results: Results, figures: Mapping[str, bytes]) -> str:
         notice=_notice(results),
         facts=_facts(results),
         starts=_starts(results),
-        **{f"{name}_figure": _figure(name, png, _CAPTIONS[name]) for name, png in figures.items()},
+        **{
+            f"{name}_figure": _figure(name, png, _caption(name, results))
+            for name, png in figures.items()
+        },
         summary_words=_summary_words(results),
         summary_table=_summary_table(results),
         cost_words=_cost_words(results),
@@ -85,8 +88,16 @@ _CAPTIONS = {
     "boundaries": "One network of each start, its first seed's.",
     "signals": "Standard deviation of the activations, and root mean square of the derivative of a "
     "sample's cost by the pre-activations, over units and training samples. Exact zeros lie on the "
-    "line marked 0.",
+    "line marked 0. Rings: what mean-field theory predicts for the start, before anything is run.",
 }
+
+
+def _caption(name: str, results: Results) -> str:
+    """Say what a figure shows, and why a prediction that one may miss is not there."""
+    if name != "signals":
+        return _CAPTIONS[name]
+    missing = [f" No prediction: {each.why_not}." for each in results.predictions() if each.why_not]
+    return _CAPTIONS[name] + "".join(missing)
 
 
 def _resource(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The figures: cost curves, decision boundaries, signals through the layers.
+"""The figures: cost curves, decision boundaries, signals through the layers, phase diagrams.
 
 Each is a display in scikit-learn's manner, ``CostDisplay.from_results(results).plot()``. Nothing
 is ever shown or saved by a display; ``.figure()`` draws without pyplot.
@@ -11,11 +11,15 @@ from initlab.report.figures import style
 from initlab.report.figures.boundaries import BoundaryDisplay
 from initlab.report.figures.costs import CostDisplay
 from initlab.report.figures.panels import draw_boundary, draw_points
+from initlab.report.figures.phase import PhaseDisplay
+from initlab.report.figures.predicted import PredictedSignalDisplay
 from initlab.report.figures.signals import SignalDisplay
 
 __all__ = [
     "BoundaryDisplay",
     "CostDisplay",
+    "PhaseDisplay",
+    "PredictedSignalDisplay",
     "SignalDisplay",
     "draw_boundary",
     "draw_points",

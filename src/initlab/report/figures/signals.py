@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -29,6 +30,17 @@ _COLUMNS: tuple[tuple[Moment, str], ...] = (
     ("end", "after training"),
 )
 _FARTHEST = 280  # decades from 1
+
+_PREDICTED = "as predicted"
+# Rings: where the prediction is right, the measured marker lies inside, and both can be seen.
+_RING: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 9,
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.2,
+    "clip_on": False,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,26 @@ class SignalCurve:
     moment: Moment
     layers: NDArray[np.int64]
     values: Spread
+
+
+@dataclass(frozen=True)
+class PredictedCurve:
+    """What theory expects of one quantity of one start at the start, through the layers.
+
+    Attributes
+    ----------
+    init, quantity
+        Which.
+    layers
+        ``(layers,)``, counted from 1.
+    values
+        ``(layers,)``; see :class:`initlab.experiments.prediction.LayerPrediction`.
+    """
+
+    init: str
+    quantity: Quantity
+    layers: NDArray[np.int64]
+    values: Floats
 
 
 class Scale(NamedTuple):
@@ -84,13 +116,16 @@ class Scale(NamedTuple):
 class SignalDisplay:
     """Spread of activations and gradients per layer, at the start and after training.
 
-    The median over seeds with its interquartile band, on logarithmic axes. Exact zeros lie on a
-    baseline marked "0" below the scale, ``inf`` and ``nan`` on one marked so above it.
+    The median over seeds with its interquartile band, on logarithmic axes; at the start, what
+    mean-field theory predicts as well, as rings. Exact zeros lie on a baseline marked "0" below the
+    scale, ``inf`` and ``nan`` on one marked so above it.
 
     Parameters
     ----------
     curves
         For each start four: two quantities at two moments.
+    predicted
+        For each start to which the theory applies two: both quantities.
 
     Attributes
     ----------
@@ -101,8 +136,10 @@ class SignalDisplay:
         The figure.
     """
 
-    def __init__(self, curves: Sequence[SignalCurve]) -> None:
-        self.curves = tuple(curves)
+    def __init__(
+        self, curves: Sequence[SignalCurve], predicted: Sequence[PredictedCurve] = ()
+    ) -> None:
+        self.curves, self.predicted = tuple(curves), tuple(predicted)
         self.inits = tuple(dict.fromkeys(curve.init for curve in curves))
 
     @classmethod
@@ -116,12 +153,24 @@ class SignalDisplay:
                     values = [[getattr(layer, quantity) for layer in layers] for layers in entries]
                     layers = np.array([layer.layer for layer in entries[0]])
                     curves.append(SignalCurve(init, quantity, moment, layers, spread(values)))
-        return cls(curves)
+        known = {curve.init for curve in curves}
+        predicted = [
+            PredictedCurve(
+                each.init,
+                quantity,
+                np.array([layer.layer for layer in each.layers]),
+                np.array([getattr(layer, quantity) for layer in each.layers]),
+            )
+            for each in results.predictions()
+            for quantity, _ in _ROWS
+            if each.layers and each.init in known
+        ]
+        return cls(curves, predicted)
 
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in inches that hold the legend."""
-        return 9.2, max(5.4, style.legend_height(self.inits))
+        return 9.2, max(5.4, style.legend_height([*self.inits, *[_PREDICTED] * 2]))
 
     def plot(self, figure: Figure | None = None) -> SignalDisplay:
         """Draw into ``figure``, or into a new pyplot figure; nothing is shown or saved."""
@@ -129,7 +178,11 @@ class SignalDisplay:
         axes = self.figure_.subplots(2, 2, sharex=True, sharey="row", squeeze=False)
         self.axes_: dict[tuple[Quantity, Moment], Axes] = {}
         for (quantity, name), row in zip(_ROWS, axes, strict=True):
-            scale = signal_scale([c.values for c in self.curves if c.quantity == quantity])
+            expected = [c.values for c in self.predicted if c.quantity == quantity]
+            scale = signal_scale(
+                [c.values for c in self.curves if c.quantity == quantity]
+                + [spread(values[None]) for values in expected]
+            )
             for (moment, when), ax in zip(_COLUMNS, row, strict=True):
                 self.axes_[quantity, moment] = ax
                 self._draw(ax, quantity, moment, scale)
@@ -137,6 +190,9 @@ class SignalDisplay:
         for ax in axes[1]:
             ax.set_xlabel("layer (the last: output)", color=style.INK)
         handles, labels = axes[0, 0].get_legend_handles_labels()
+        if self.predicted:
+            handles.append(Line2D([], [], color=style.MUTED, **_RING))
+            labels.append(_PREDICTED)
         right = style.legend_beside(self.figure_, handles, labels)
         style.place(self.figure_, 0.7, 0.55, right + 0.1, 0.65)
         self.figure_.subplots_adjust(wspace=0.08, hspace=0.28)
@@ -156,6 +212,16 @@ class SignalDisplay:
         for curve in self.curves:
             if (curve.quantity, curve.moment) == (quantity, moment):
                 _line(ax, style.look(self.inits.index(curve.init)), curve, scale)
+        for curve in self.predicted if moment == "start" else ():
+            if curve.quantity == quantity:
+                ax.plot(
+                    curve.layers,
+                    on_scale(curve.values, scale),
+                    color=style.look(self.inits.index(curve.init)).colour,
+                    label=f"_predicted {curve.init}",
+                    markevery=_every(curve.layers),
+                    **_RING,
+                )
         style.dress(ax)
         ticks = [*style.log_ticks(scale.low, scale.high), *scale.baselines]
         ax.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
@@ -201,6 +267,11 @@ def on_scale(values: Floats, scale: Scale) -> Floats:
     return np.where(values == 0, scale.zero, np.where(np.isfinite(values), inside, scale.beyond))
 
 
+def _every(layers: NDArray[np.int64]) -> int:
+    """Choose which layers are marked: about ten."""
+    return max(1, len(layers) // 10)
+
+
 def _line(ax: Axes, look: style.Look, curve: SignalCurve, scale: Scale) -> None:
     low, median, high = (
         on_scale(edge, scale) for edge in (curve.values.low, curve.values.median, curve.values.high)
@@ -208,5 +279,5 @@ def _line(ax: Axes, look: style.Look, curve: SignalCurve, scale: Scale) -> None:
     if curve.values.seeds > 1:
         ax.fill_between(curve.layers, low, high, color=look.colour, alpha=0.13, linewidth=0)
     drawn: dict[str, Any] = look.line()
-    drawn["markevery"] = max(1, len(curve.layers) // 10)
+    drawn["markevery"] = _every(curve.layers)
     ax.plot(curve.layers, median, label=curve.init, **drawn)

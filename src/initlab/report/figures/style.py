@@ -142,6 +142,9 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     # Where decades are thinned, those kept are multiples of the stride: 1 is among them. Where
     # there are few, they are divided.
     powers = [power for power in range(first, last + 1) if power % every == 0]
-    factors = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
+    if high < 10 * low:
+        factors: tuple[float, ...] = (1, 1.5, 2, 3, 4, 6, 8)
+    else:
+        factors = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
     labels = [f"{factor * 10.0**power:g}" for power in powers for factor in factors]
     return [(float(label), label) for label in labels if low <= float(label) <= high]

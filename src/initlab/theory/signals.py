@@ -1,0 +1,468 @@
+"""What an initialisation does to signals and gradients, layer by layer, before anything is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from initlab import initializers
+from initlab._base.errors import InvalidValueError
+from initlab._base.numbers import not_negative, within
+from initlab.activations import Activation
+from initlab.activations import moments as gaussian
+from initlab.initializers import Initializer
+from initlab.theory.blocks import (
+    Activate,
+    Block,
+    Dense,
+    Dropout,
+    Residual,
+    Sized,
+    Weighted,
+    require_blocks,
+)
+from initlab.theory.function import as_activation
+from initlab.theory.pairs import pair
+
+# A variance beyond which there are no moments in float64; a signal that gets there has exploded.
+LARGEST = 1e150
+# As many standard deviations out, moments take a function into account.
+_END = 38.0
+# Beyond these variances a function is as good as its limit: powers stay inside float64.
+_LEAST_OF_POWERS, _LARGEST_OF_POWERS = 1e-30, 1e30
+_BEYOND = 1e300  # a variance of weights that floats do not hold
+
+
+@dataclass(frozen=True)
+class LayerSignal:
+    """What is predicted at one layer, over draws of the weights, in the limit of great width.
+
+    Attributes
+    ----------
+    layer
+        ``"dense 300-300"``, ``"conv 3-64, 3x3"``, ``"residual"`` (the sum of stream and branch).
+    depth
+        Layers with weights up to here, this one included.
+    weight_std
+        Standard deviation of an entry of the weight; ``None`` for a sum.
+    variance
+        E[z²] of what the layer gives: its pre-activations, of mean 0.
+    correlation
+        Of two inputs' pre-activations, E[z z'] / E[z²]; ``nan`` where they are 0.
+    mean, second_moment
+        E[x], E[x²] of what the next layer with weights is fed: φ(z) where an activation follows,
+        after dropout and normalisation where there are any; of z where nothing follows.
+    gradient
+        E[(∂/∂z)²] in units of that at the network's last layer.
+    fluctuation
+        Standard deviation over draws, relative to ``variance``, of one input's mean of z² over the
+        units of the layer, for independent entries (those of orthogonal weights make it less), to
+        first order in 1 / width; exactly for ReLU and its like with normal entries. ``None`` where
+        the theory does not give it: at a residual sum and after it, after a normalisation, and
+        once a signal has vanished or exploded.
+    """
+
+    layer: str
+    depth: int
+    weight_std: float | None
+    variance: float
+    correlation: float
+    mean: float
+    second_moment: float
+    gradient: float
+    fluctuation: float | None
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of what the next layer is fed."""
+        return math.sqrt(max(self.second_moment - self.mean**2, 0.0))
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The prediction for a network.
+
+    Attributes
+    ----------
+    init
+        The initialisation, as it is printed.
+    input_second_moment, input_correlation
+        What the network is fed: mean of x² over features, and the correlation of two inputs.
+    bias_var
+        σb² of every layer.
+    layers
+        In the order in which they run.
+    """
+
+    init: str
+    input_second_moment: float
+    input_correlation: float
+    bias_var: float
+    layers: tuple[LayerSignal, ...]
+
+
+class _State(NamedTuple):
+    """What is known of the values between two blocks.
+
+    Attributes
+    ----------
+    mean, second, distance
+        E[x], E[x²], and of two inputs E[(x - x')²] / 2.
+    normal
+        Whether x is Gaussian with mean 0.
+    units
+        How many values there are; ``None`` where that is not known.
+    mapped
+        Whether each is a map of positions, which a dense layer takes one by one.
+    relative
+        Relative variance, over draws, of the variance of the pre-activations that x is made of;
+        ``None`` where the theory does not give it.
+    kurtosis
+        Var(x²) / E[x²]²: divided by the units, the relative variance of their mean of x².
+    """
+
+    mean: float
+    second: float
+    distance: float
+    normal: bool
+    units: int | None
+    mapped: bool
+    relative: float | None
+    kurtosis: float
+
+    @property
+    def correlation(self) -> float:
+        """E[x x'] / E[x²]."""
+        return 1 - self.distance / self.second if self.second > 0 else math.nan
+
+    @property
+    def fluctuation(self) -> float | None:
+        """Relative variance over draws of the mean of x² over units."""
+        if self.relative is None or self.units is None:
+            return None
+        return self.relative + self.kurtosis / self.units * (1 + self.relative)
+
+
+class _Passed(NamedTuple):
+    """What comes of a block: state behind it, layers met, factor on the squared gradient.
+
+    Gradients of the layers are in units of that behind the block.
+    """
+
+    state: _State
+    layers: tuple[LayerSignal, ...]
+    backward: float
+
+
+def signal(
+    network: Sized | Iterable[Block],
+    init: str | Initializer,
+    *,
+    bias_var: float = 0.0,
+    input_second_moment: float = 1.0,
+    input_correlation: float = 0.5,
+) -> Signal:
+    """Predict moments, correlation and gradient at every layer of a random network.
+
+    Forward, with n inputs of a layer: E[z²] = n Var(w) E[x²] + σb², E[z z'] = n Var(w) E[x x'] +
+    σb², and x = φ(z) of Gaussian z (Poole et al. 2016). Backward, with n' the fan-out:
+    E[(∂/∂x)²] = n' Var(w) E[(∂/∂z)²], times E[φ'(z)²] through φ (Schoenholz et al. 2017): so
+    fan_in ≠ fan_out makes gradients change where signals do not. A residual sum adds second
+    moments, stream and branch being independent (Yang & Schoenholz 2017); dropout divides E[x²] by
+    what is kept, not E[x x'].
+
+    Parameters
+    ----------
+    network
+        A network with sizes and an activation, or blocks, see :mod:`initlab.theory.blocks`.
+    init
+        Initialisation of every weight that does not name its own.
+    bias_var
+        σb², at least 0.
+    input_second_moment
+        Mean of x² over the features of an input.
+    input_correlation
+        Of two inputs, from -1 to 1.
+
+    Raises
+    ------
+    InvalidValueError
+        If an argument is out of range, widths do not fit, the initialisation is not one of
+        independent or orthogonal entries of mean 0, an activation is fed something that is not
+        Gaussian or has no moments, or a residual branch has no weights.
+
+    Examples
+    --------
+    >>> from initlab.theory.blocks import fully_connected
+    >>> deep = fully_connected((300,) * 51, "relu")
+    >>> he, xavier = signal(deep, "he_normal"), signal(deep, "glorot_normal")
+    >>> round(he.layers[-1].variance, 9), f"{xavier.layers[-1].variance:.1e}"
+    (2.0, '1.8e-15')
+    """
+    blocks = require_blocks(network)
+    if not any(isinstance(block, Weighted) for block in _leaves(blocks)):
+        raise InvalidValueError("the network has no layer with weights; expected one at least")
+    initializer = initializers.get(init)
+    second = not_negative("input_second_moment", input_second_moment)
+    correlation = within("input_correlation", input_correlation, -1.0, 1.0)
+    walk = _Walk(initializer, not_negative("bias_var", bias_var))
+    fed = _State(
+        mean=0.0,
+        second=second,
+        distance=(1 - correlation) * second,
+        normal=False,
+        units=None,
+        mapped=False,
+        relative=0.0,
+        kurtosis=0.0,
+    )
+    layers = walk.run(blocks, fed).layers
+    unit = layers[-1].gradient
+    return Signal(
+        initializer.spec,
+        second,
+        correlation,
+        walk.bias_var,
+        tuple(
+            replace(layer, gradient=layer.gradient / unit if unit > 0 else math.nan)
+            for layer in layers
+        ),
+    )
+
+
+def weight_variance(initializer: Initializer, block: Weighted) -> float:
+    """Return Var(w) of a layer's weight, if mean-field theory applies to it.
+
+    Raises
+    ------
+    InvalidValueError
+        If the entries have another mean than 0, no known variance, or follow from data.
+    """
+    initializer = initializers.get(block.init) if block.init is not None else initializer
+    entry = initializers.catalogue[initializer.name]
+    std = initializer.std(block.shape, fans=block.fans)
+    if entry.family == "data-driven":
+        why = "adapts its weights to data"
+    elif std is None:
+        why = f"has no known variance for shape {block.shape}"
+    elif abs(initializer.mean(block.shape, fans=block.fans)) > 1e-12 * std:
+        why = "gives entries of a common mean or a fixed pattern"
+    else:
+        return min(std * std, _BEYOND)
+    raise InvalidValueError(
+        f"{initializer.spec} {why}: mean-field theory is about random weights of mean 0, such as "
+        "he_normal or orthogonal"
+    )
+
+
+def _fits(block: Weighted, state: _State) -> bool:
+    """Return whether a layer takes as many values as there are; maps are flattened if need be."""
+    if state.units is None:
+        return True
+    if state.mapped and isinstance(block, Dense):
+        return block.inputs % state.units == 0
+    return block.inputs == state.units
+
+
+def _leaves(blocks: Iterable[Block]) -> Iterable[Block]:
+    for block in blocks:
+        if isinstance(block, Residual):
+            yield from _leaves(block.branch)
+        yield block
+
+
+class _Walk:
+    """Goes through the blocks in the order in which they run."""
+
+    def __init__(self, initializer: Initializer, bias_var: float) -> None:
+        self.initializer, self.bias_var = initializer, bias_var
+        self.depth = 0
+
+    def run(self, blocks: Iterable[Block], state: _State) -> _Passed:
+        """Go through blocks one after the other, then back."""
+        steps: list[tuple[list[LayerSignal], float]] = []
+        for block in blocks:
+            state, layers, backward = self._step(block, state)
+            if not layers and steps:  # what the layer before hands on
+                before = next((each for each, _ in reversed(steps) if each), None)
+                if before:
+                    before[-1] = replace(before[-1], mean=state.mean, second_moment=state.second)
+            steps.append((list(layers), backward))
+        met: list[LayerSignal] = []
+        gradient = 1.0
+        for layers, backward in reversed(steps):
+            met[:0] = [replace(each, gradient=each.gradient * gradient) for each in layers]
+            gradient *= backward
+        return _Passed(state, tuple(met), gradient)
+
+    def _step(self, block: Block, state: _State) -> _Passed:
+        if isinstance(block, Weighted):
+            return self._weigh(block, state)
+        if isinstance(block, Residual):
+            return self._add(block, state)
+        if isinstance(block, Activate):
+            return _activate(as_activation(block.f), state)
+        if isinstance(block, Dropout):
+            return _drop(block.rate, state)
+        return _normalise(state)
+
+    def _weigh(self, block: Weighted, state: _State) -> _Passed:
+        if not _fits(block, state):
+            raise InvalidValueError(
+                f"{block} is fed {state.units} {'channels' if state.mapped else 'values'}; "
+                f"expected {block.inputs}"
+            )
+        self.depth += 1
+        variance = weight_variance(self.initializer, block)
+        factor = variance * block.fans.fan_in
+        second = factor * state.second + self.bias_var
+        relative = state.fluctuation if state.units is not None else state.relative
+        if second == 0 or not math.isfinite(second):
+            relative = None
+        elif relative is not None:
+            relative *= (factor * state.second / second) ** 2
+        after = _State(
+            0.0,
+            second,
+            factor * state.distance,
+            normal=True,
+            units=block.units,
+            mapped=not isinstance(block, Dense),
+            relative=relative,
+            kurtosis=2.0,
+        )
+        return _Passed(
+            after,
+            (self._note(str(block), math.sqrt(variance), after),),
+            variance * block.fans.fan_out,
+        )
+
+    def _add(self, block: Residual, state: _State) -> _Passed:
+        depth = self.depth
+        branch = self.run(block.branch, state)
+        if self.depth == depth:
+            raise InvalidValueError(
+                "a residual branch without weights depends on the stream that it is added to; "
+                "expected a Dense or Convolution layer in it"
+            )
+        square = block.scale * block.scale
+        added = branch.state
+        if None not in {state.units, added.units} and state.units != added.units:
+            raise InvalidValueError(
+                f"a residual branch gives {added.units} values, the stream has {state.units}; "
+                "expected as many"
+            )
+        after = state._replace(
+            mean=state.mean + block.scale * added.mean,
+            second=state.second + 2 * block.scale * state.mean * added.mean + square * added.second,
+            distance=state.distance + square * added.distance,
+            normal=state.normal and added.normal,
+            relative=None,
+            kurtosis=math.nan,
+        )
+        layers = [replace(each, gradient=square * each.gradient) for each in branch.layers]
+        return _Passed(
+            after,
+            (*layers, self._note("residual", None, after)),
+            1 + square * branch.backward,
+        )
+
+    def _note(self, name: str, weight_std: float | None, state: _State) -> LayerSignal:
+        spread = state.fluctuation
+        return LayerSignal(
+            layer=name,
+            depth=self.depth,
+            weight_std=weight_std,
+            variance=state.second,
+            correlation=state.correlation,
+            mean=state.mean,
+            second_moment=state.second,
+            gradient=1.0,
+            fluctuation=None if spread is None else math.sqrt(spread),
+        )
+
+
+def _activate(activation: Activation, state: _State) -> _Passed:
+    if not state.normal:
+        raise InvalidValueError(
+            f"{activation.name} is fed something that is not Gaussian with mean 0; expected a "
+            "Dense or Convolution layer, or a sum of such, right before it"
+        )
+    if math.isnan(state.second):
+        return _Passed(state._replace(normal=False), (), math.nan)
+    if _explodes(activation, state.second):
+        after = state._replace(
+            mean=math.nan, second=math.inf, distance=math.nan, normal=False, relative=None
+        )
+        return _Passed(after, (), _slope_far_out(activation))
+    q = min(state.second, LARGEST)
+    slope_second = gaussian.derivative_second_moment(activation, q)
+    second = gaussian.second_moment(activation, q)
+    if q == 0:
+        after = state._replace(
+            mean=float(activation(0.0)), second=second, distance=0.0, normal=False, relative=None
+        )
+        return _Passed(after, (), slope_second)
+    gap = min(max(0.0, state.distance / state.second), 2.0)
+    relative, kurtosis = state.relative, _kurtosis(activation, q)
+    if relative is not None and second > 0:
+        relative *= (math.sqrt(q) * gaussian.value_derivative_moment(activation, q) / second) ** 2
+    after = state._replace(
+        mean=gaussian.mean(activation, q),
+        second=second,
+        distance=pair(activation, q, gap).distance if math.isfinite(state.distance) else math.nan,
+        normal=False,
+        relative=relative if kurtosis is not None else None,
+        kurtosis=kurtosis or 0.0,
+    )
+    return _Passed(after, (), slope_second)
+
+
+def _explodes(activation: Activation, q: float) -> bool:
+    """Return whether E[φ²] is beyond float64, or the variance is and φ grows with it."""
+    ends = activation(np.array([-_END, _END]) * math.sqrt(min(q, LARGEST)))
+    return float(np.abs(ends).max()) > (LARGEST if q <= LARGEST else math.sqrt(LARGEST))
+
+
+def _slope_far_out(activation: Activation) -> float:
+    try:
+        return gaussian.derivative_second_moment(activation, LARGEST)
+    except InvalidValueError:  # it grows faster than linearly
+        return math.inf
+
+
+def _kurtosis(activation: Activation, q: float) -> float | None:
+    """Return Var(φ²) / E[φ²]², ``None`` where there is no fourth moment in float64."""
+    q = min(max(q, _LEAST_OF_POWERS), _LARGEST_OF_POWERS)
+    square = gaussian.second_moment(activation, q) ** 2
+    try:
+        return max(gaussian.fourth_moment(activation, q) / square - 1, 0.0)
+    except (InvalidValueError, ZeroDivisionError):
+        return None
+
+
+def _drop(rate: float, state: _State) -> _Passed:
+    kept = 1 - rate
+    after = state._replace(
+        second=state.second / kept,
+        distance=state.distance + state.second * rate / kept,
+        normal=state.normal and rate == 0,
+        # E[x⁴] is divided by kept³, E[x²]² by kept².
+        kurtosis=(state.kurtosis + 1) / kept - 1,
+        relative=state.relative if state.units is not None else None,
+    )
+    return _Passed(after, (), 1 / kept)
+
+
+def _normalise(state: _State) -> _Passed:
+    variance = state.second - state.mean**2
+    if variance <= 0:
+        raise InvalidValueError(
+            "layer normalisation is fed values that are all the same; expected some variance"
+        )
+    after = state._replace(mean=0.0, second=1.0, distance=state.distance / variance, relative=None)
+    return _Passed(after, (), 1 / variance)
