@@ -22,14 +22,52 @@ def test_there_is_something_to_test():
     }
 
 
-def test_the_examples_of_the_guide_to_models_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", (DOCS / "initialize.md").read_text(), re.DOTALL)
+def run_examples(guide: str) -> str:
+    """Run the Python blocks of a guide, one after the other; returns what they print."""
+    code = re.findall(r"```python\n(.*?)```", (DOCS / guide).read_text(), re.DOTALL)
     assert code
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile("\n".join(code), "initialize.md", "exec"), {})  # noqa: S102 - our own examples
-    assert "nn.init.normal_" in printed.getvalue()
+        exec(compile("\n".join(code), guide, "exec"), {})  # noqa: S102 - our own examples
+    return printed.getvalue()
+
+
+def test_the_examples_of_the_guide_to_models_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    assert "nn.init.normal_" in run_examples("initialize.md")
+
+
+def test_the_examples_of_the_guide_to_the_theory_run():
+    assert run_examples("theory.md").count("residual") == 12
+
+
+THEORY = (DOCS / "theory.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    re.findall(r"^(theory\.\S.*?)  # (\d[\d.e-]*\d)", THEORY, re.MULTILINE),
+)
+def test_each_number_in_the_guide_to_the_theory_is_what_comes_out(code: str, said: str):
+    setting = {
+        "theory": initlab.theory,
+        "deep": initlab.theory.fully_connected((300,) * 51, "relu"),
+    }
+    found = eval(code, setting)  # noqa: S307 - our own examples
+    digits = len(re.sub(r"e.*|\D", "", said))
+    assert found == pytest.approx(float(said), rel=10.0 ** (1 - digits))
+
+
+def test_each_public_name_of_the_theory_is_in_the_guide():
+    named = set(re.findall(r"\w+", THEORY))
+    public = {name for name in initlab.theory.__all__ if name[0].islower()}
+    assert public <= named
+
+
+def test_each_command_of_the_theory_is_in_the_guide():
+    assert set(re.findall(r"^    initlab theory (\w+)", THEORY, re.MULTILINE)) == {
+        *("gain", "point", "edge", "map", "signal")
+    }
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)

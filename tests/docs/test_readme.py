@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def test_there_is_something_to_test():
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 12
     assert len(EXAMPLES) == 3
 
 
@@ -43,7 +43,9 @@ def test_each_command_runs(command: str, capsys: pytest.CaptureFixture[str]):
         words += ["--steps", "20"]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    expected = "report.html" if words[0] == "compare" else "he_normal"
+    expected = "he_normal"
+    if words[0] in {"compare", "theory"}:
+        expected = "report.html" if words[0] == "compare" else words[2]
     assert ('"initlab"' if "--json" in command else expected) in printed
 
 
