@@ -19,6 +19,7 @@ _END = 38.0
 # whole that no number of panels adds up. What is summed is the halves, closer by far.
 _OF_PANEL, _OF_WHOLE = 1e-13, 1e-15
 _MOST_PANELS = 200_000
+_FAR = 36.0  # from here on, nothing may be left of an integral
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
@@ -49,6 +50,7 @@ def expectation(activation: Activation, q: float, function: Callable[[Floats], F
     left, right = edges[:-1], edges[1:]
     whole, size = _panels(function, root, left, right)
     negligible = _OF_WHOLE * float(size.sum())
+    _require_end(activation, q, size, far=np.maximum(-left, right) > _FAR)
     total = 0.0
     while left.size:
         middle = (left + right) / 2
@@ -69,6 +71,16 @@ def expectation(activation: Activation, q: float, function: Callable[[Floats], F
             np.concatenate([middle[rough], right[rough]]),
         )
     return total
+
+
+def _require_end(activation: Activation, q: float, size: Floats, far: NDArray[np.bool_]) -> None:
+    """Refuse an integral to which what lies far out still adds: it would go on beyond the end."""
+    if float(size[far].sum()) > 1e-12 * float(size.sum()):
+        raise InvalidValueError(
+            f"the moments of {activation.name} at q={q!r} do not exist, or lie beyond "
+            f"{_END:g} standard deviations: it grows as fast as the normal density falls; expected a "
+            "function that grows less, or a smaller q"
+        )
 
 
 def _edges(kinks: tuple[float, ...], root: float) -> Floats:

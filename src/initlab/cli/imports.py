@@ -36,7 +36,7 @@ def load(text: str) -> Any:
         ) from error
     except AttributeError as error:
         raise InvalidValueError(f"{text!r}: {error}") from error
-    except Exception as error:  # whatever the user's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         raise InvalidValueError(
             f"{text!r}: importing {module} fails: {type(error).__name__}: {error}"
         ) from error

@@ -24,6 +24,8 @@ Examples:
 - initlab theory signal relu --init he_normal --depth 50 --width 300
 """
 
+_MOST = 100_000  # layers, or units of one
+
 theory = typer.Typer(
     help="The mean-field theory: gains, fixed points, the edge of chaos, predicted signals.",
     no_args_is_help=True,
@@ -175,6 +177,7 @@ def _map(f: str, options: dict[str, Any], out: Path | None, *, json: bool) -> in
     from initlab.report.figures import PhaseDisplay, style  # noqa: PLC0415 - see above
     from initlab.theory import phase_diagram  # noqa: PLC0415 - see above
 
+    _require_place(out)
     found = phase_diagram(_function(f), **options)
     _print(views.MapView(found), views.map_document(found), json=json)
     path = _target(out, f"theory-map-{_slug(found.activation)}.png", json=json)
@@ -199,11 +202,15 @@ def _signal(
     from initlab.report.figures import PredictedSignalDisplay, style  # noqa: PLC0415 - see above
     from initlab.theory import as_activation, fully_connected, signal  # noqa: PLC0415 - see above
 
-    depth, width = require_whole("depth", shape[0], 1), require_whole("width", shape[1], 1)
+    depth, width = (
+        require_whole(name, size, 1, _MOST)
+        for name, size in zip(("depth", "width"), shape, strict=True)
+    )
+    _require_place(out)
     activation, sizes = as_activation(_function(f)), (width,) * (depth + 1)
     found = signal(fully_connected(sizes, activation), init, **options)
     measured = measure_signal(sizes, activation, init, **options, **measuring)
-    title = f"{depth} layers of {width} units, {activation.name}"
+    title = f"{_many(depth, 'layer')} of {_many(width, 'unit')}, {activation.name}"
     view = views.SignalView(found, measured, title)
     _print(view, views.signal_document(found, measured), json=json)
     path = _target(out, f"theory-signal-{_slug(activation.name)}.png", json=json)
@@ -228,6 +235,23 @@ def _print(view: RenderableType, document: dict[str, Any], *, json: bool) -> int
 def _target(out: Path | None, name: str, *, json: bool) -> Path | None:
     """Return where a figure goes; nowhere if a document is asked for and no file."""
     return out.expanduser() if out is not None else None if json else Path(name)
+
+
+def _require_place(out: Path | None) -> None:
+    """Refuse a figure that could not be written, before anything is computed."""
+    if out is None:
+        return
+    path = out.expanduser()
+    if path.is_dir():
+        raise InvalidValueError(f"--out {out}: this is a folder; accepted: a file such as map.png")
+    if path.suffix.lower() != ".png":
+        raise InvalidValueError(f"--out {out}; accepted: a file that ends in .png")
+    if not path.parent.is_dir():
+        raise InvalidValueError(f"--out {out}: there is no folder {path.parent}; make it first")
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _save(path: Path, png: bytes, *, json: bool) -> None:

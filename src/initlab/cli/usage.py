@@ -9,7 +9,12 @@ from typing import Any
 from initlab._base.errors import InitlabError, UnknownNameError
 
 # Options that are not called what the value is called elsewhere.
-_OPTIONS = {"learning_rate": "--lr", "batch_size": "--batch", "threads": "--jobs"}
+_OPTIONS = {
+    "learning_rate": "--lr",
+    "batch_size": "--batch",
+    "threads": "--jobs",
+    "input_correlation": "--correlation",
+}
 
 
 def explain(error: BaseException, words: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 _LENGTHS, _ANGLES = 16, 6
 _PAIRED = 256  # samples whose angles are looked at
 _SOFTMAX_DRAWS = 4096
+_ROUNDING = 1e-15  # values that differ by this share of their size are alike in float64
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,12 @@ def predict(
         ]
     except InvalidValueError as error:
         return Prediction(init, (), str(error))
-    with np.errstate(over="ignore", invalid="ignore"):  # a signal that explodes is infinite
-        stds, slopes, q = _forward(network, variances, inputs)
-        gradients = _backward(network, variances, slopes, _output_gradient(loss, q, targets))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # a signal that explodes is infinite
+            stds, slopes, q = _forward(network, variances, inputs)
+            gradients = _backward(network, variances, slopes, _output_gradient(loss, q, targets))
+    except InvalidValueError as error:  # a sine of pre-activations in the thousands
+        return Prediction(init, (), f"{init}: {error}")
     return Prediction(
         init,
         tuple(
@@ -124,7 +128,7 @@ def _forward(
         second, gaps = layer.second, layer.gaps
     logits = variances[-1] * last * second
     nothing = np.zeros_like(logits)
-    stds.append(_std(_Layer(logits, nothing, nothing, gaps), outputs))
+    stds.append(_std(_Layer(logits, logits, nothing, nothing, gaps, 1 - gaps.mean()), outputs))
     return stds, slopes, logits
 
 
@@ -133,40 +137,46 @@ class _Layer(NamedTuple):
 
     Attributes
     ----------
-    second, mean, slope
-        E[x²], E[x], E[φ'²], each ``(lengths,)``.
+    second, variance, mean, slope
+        E[x²], Var x, E[x], E[φ'²], each ``(lengths,)``.
     gaps
         1 - E[x x'] / E[x²], ``(angles,)``.
+    common
+        Correlation of x and x' over units, Cov(x, x') / Var x, as the mean over pairs.
     """
 
     second: Floats
+    variance: Floats
     mean: Floats
     slope: Floats
     gaps: Floats
+    common: float
 
 
 def _activated(activation: Activation, q: Floats, gaps: Floats) -> _Layer:
     """Apply an activation to Gaussians of variances q ``(lengths,)``; pairs at their mean."""
     found = [_moments(activation, each) for each in q.tolist()]
-    second, mean, slope = (np.array(each) for each in zip(*found, strict=True))
-    middle = float(q.mean())
+    second, variance, mean, slope = (np.array(each) for each in zip(*found, strict=True))
+    middle = min(float(q.mean()), LARGEST)
     if middle == 0:  # all samples give φ(0)
-        gaps = np.zeros_like(gaps)
-    elif middle < LARGEST:
-        whole = gaussian.second_moment(activation, middle)
-        distances = [pair(activation, middle, gap, accuracy=1e-6).distance for gap in gaps.tolist()]
-        gaps = np.array(distances) / whole if whole > 0 else np.zeros_like(gaps)
-    return _Layer(second, mean, slope, gaps)
+        return _Layer(second, variance, mean, slope, np.zeros_like(gaps), 1.0)
+    distances = np.array(
+        [pair(activation, middle, gap, accuracy=1e-6).distance for gap in gaps.tolist()]
+    )
+    whole, own = gaussian.second_moment(activation, middle), gaussian.variance(activation, middle)
+    gaps = distances / whole if whole > 0 else np.zeros_like(gaps)
+    common = 1 - float(distances.mean()) / own if own > 0 else 1.0
+    return _Layer(second, variance, mean, slope, gaps, common)
 
 
-def _moments(activation: Activation, q: float) -> tuple[float, float, float]:
-    """Return E[φ²], E[φ], E[φ'²]; a signal that float64 cannot hold any more is infinite."""
+def _moments(activation: Activation, q: float) -> tuple[float, float, float, float]:
+    """Return E[φ²], Var φ, E[φ], E[φ'²]; what float64 cannot hold any more is infinite."""
     at = min(q, LARGEST)
-    second, mean = gaussian.second_moment(activation, at), gaussian.mean(activation, at)
+    second, variance = gaussian.second_moment(activation, at), gaussian.variance(activation, at)
     slope = gaussian.derivative_second_moment(activation, at)
     if q > LARGEST and second > math.sqrt(LARGEST):
-        return math.inf, math.inf, slope
-    return second, mean, slope
+        return math.inf, math.inf, math.inf, slope
+    return second, variance, gaussian.mean(activation, at), slope
 
 
 def _std(layer: _Layer, units: int) -> float:
@@ -174,10 +184,12 @@ def _std(layer: _Layer, units: int) -> float:
     second = float(layer.second.mean())
     if not math.isfinite(second):
         return math.inf
-    center = float(layer.mean.mean()) ** 2
-    # The mean over one unit's samples is random itself, with E[x x'] as its square.
-    together = second * (1 - float(layer.gaps.mean()))
-    return math.sqrt(max(second - center - (together - center) / units, 0.0))
+    own = float(layer.variance.mean())
+    # The mean over one unit's samples is random itself: what pairs have in common, each in
+    # proportion to its own size.
+    common = layer.common * float(np.sqrt(layer.variance).mean()) ** 2
+    square = own + float(layer.mean.var()) - common / units
+    return math.sqrt(square) if square > _ROUNDING**2 * second else 0.0
 
 
 def _backward(
@@ -210,9 +222,10 @@ def _output_gradient(loss: LossName, q: Floats, targets: Array) -> Floats:
 
 
 def _quantiles(values: Floats, most: int) -> Floats:
-    """Return the means of as many parts, of equal number, of the sorted values."""
-    parts = np.array_split(np.sort(values), min(most, values.size))
-    return np.array([part.mean() for part in parts])
+    """Return the means of as many parts of the sorted values, each of the same weight."""
+    parts = min(most, values.size)
+    # Where they do not divide evenly, a value is shared out between two parts.
+    return np.repeat(np.sort(values), parts).reshape(parts, values.size).mean(axis=1)
 
 
 def _gaps(inputs: Array) -> Floats:

@@ -17,6 +17,7 @@ from initlab._base.whole import require_whole
 from initlab.activations import Activation
 from initlab.engine.network import Layer
 from initlab.initializers import Initializer
+from initlab.theory.blocks import fully_connected
 from initlab.theory.function import AnyFunction, as_activation
 
 Floats = NDArray[np.float64]
@@ -83,6 +84,7 @@ def measure_signal(
     (2, 3)
     """
     phi, initializer = as_activation(activation), initializers.get(init)
+    fully_connected(sizes, phi)  # refuses what is no network
     deviation = math.sqrt(not_negative("bias_var", bias_var))
     root = math.sqrt(not_negative("input_second_moment", input_second_moment))
     correlation = within("input_correlation", input_correlation, -1.0, 1.0)
@@ -120,7 +122,9 @@ def _measured(
     posts[-1] = pres[-1]
     deltas = [delta]
     for (weight, _), pre in zip(reversed(layers[1:]), reversed(pres[:-1]), strict=True):
-        deltas.append((weight.T @ deltas[-1]) * phi.slope(pre[:, 0]))
+        at = pre[:, 0]
+        slope = np.where(np.isnan(at), np.nan, phi.slope(at))  # some say 0, which would be a claim
+        deltas.append((weight.T @ deltas[-1]) * slope)
     gradients = np.array([np.square(each).mean() for each in reversed(deltas)])
     return (
         np.array([np.square(pre).mean() for pre in pres]),

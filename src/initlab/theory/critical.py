@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from initlab._base.errors import InvalidValueError
 from initlab._base.numbers import not_negative, positive
@@ -140,7 +143,8 @@ settles; the edge is a single point, at bias variance 0
     near = next((p for p in stable if p.q <= largest), None)
     if near is not None:
         return Edge(activation.name, bias_var, near.weight_var, near.q)
-    return Edge(activation.name, bias_var, None, None, _why(candidates, stable, points, largest))
+    why = _why(activation, candidates, stable, points, largest)
+    return Edge(activation.name, bias_var, None, None, why)
 
 
 def _critical(activation: Activation, q: float) -> Critical:
@@ -214,7 +218,11 @@ def _is_stable(activation: Activation, point: Critical) -> bool:
 
 
 def _why(
-    candidates: list[Critical], stable: list[Critical], points: tuple[Critical, ...], largest: float
+    activation: Activation,
+    candidates: list[Critical],
+    stable: list[Critical],
+    points: tuple[Critical, ...],
+    largest: float,
 ) -> str:
     if not candidates:
         most = max(p.bias_var for p in points)
@@ -235,5 +243,13 @@ def _why(
     p = stable[0]
     return (
         f"no edge of chaos up to q = {largest:g}; the first is at weight variance "
-        f"{p.weight_var:.6g} and q = {p.q:.4g}, where units are saturated"
+        f"{p.weight_var:.6g} and q = {p.q:.4g}"
+        + (", where units are saturated" if _saturated(activation, p) else "")
     )
+
+
+def _saturated(activation: Activation, point: Critical) -> bool:
+    """Return whether slopes a standard deviation out are few of those that make χ1 = 1."""
+    root = math.sqrt(point.q)
+    slopes = np.abs(activation.slope([-root, root]))
+    return float(slopes.max()) < 0.25 / math.sqrt(point.weight_var)

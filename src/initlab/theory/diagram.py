@@ -23,7 +23,8 @@ from initlab.theory.pieces import Floats
 
 # Moments are computed on 32 variances a decade, and followed by cubic splines in between.
 _DECADES, _PER_DECADE = (-10, 8), 32
-_VARIANCES, _ANGLES = 32, 16
+# Those of pairs on at most so many variances, no nearer in ln q than that, and on so many angles.
+_VARIANCES, _APART, _ANGLES = 32, 0.1, 16
 _ROUGHLY = 1e-9
 _LEVEL = 1e-12
 _MOST = 4000
@@ -160,7 +161,9 @@ class _Table:
         self.activation, self.start = activation, math.log(start)
         low, high = _DECADES
         grid = np.linspace(low, high, (high - low) * _PER_DECADE + 1) * math.log(10)
-        self.t = np.union1d(self._reached(grid), [self.start])
+        grid = self._reached(grid)
+        # Two points that rounding alone keeps apart would leave no slope between them.
+        self.t = np.union1d(grid[np.abs(grid - self.start) > 1e-3], [self.start])
         q = np.exp(self.t)
         second = [gaussian.second_moment(activation, each) for each in q.tolist()]
         slope = [gaussian.derivative_second_moment(activation, each) for each in q.tolist()]
@@ -175,6 +178,7 @@ class _Table:
         while high > 1:
             try:
                 gaussian.second_moment(self.activation, math.exp(grid[high - 1]))
+                gaussian.derivative_second_moment(self.activation, math.exp(grid[high - 1]))
             except InvalidValueError:
                 high -= _PER_DECADE
             else:
@@ -233,7 +237,8 @@ class _Table:
         """Solve σw² E[(φ - φ')²] / (2 q) = 1 - c for c < 1, in the angle arccos c."""
         t = np.log(q)
         angles = math.pi / 2 * np.linspace(0, 1, _ANGLES + 1) ** 1.5  # denser where c is near 1
-        nodes = np.linspace(t.min() - 1e-6, t.max() + 1e-6, _VARIANCES)
+        low, high = t.min() - 1e-6, t.max() + 1e-6
+        nodes = np.linspace(low, high, min(4 + math.ceil((high - low) / _APART), _VARIANCES))
         distance, product = self._pairs(nodes, angles)
         ratio = weight_var[:, None] * CubicSpline(nodes, distance)(t)  # (points, angles)
         # The ratio falls with the angle; the last one that is above 1, and its neighbours.
@@ -241,13 +246,13 @@ class _Table:
         first = np.clip(place - 1, 0, _ANGLES - 3)[:, None] + np.arange(4)
         rows = np.arange(t.size)[:, None]
         local = _Local(angles[first], ratio[rows, first])
-        low, high = angles[place], angles[place + 1]
+        left, right = angles[place], angles[place + 1]
         for _ in range(40):
-            middle = (low + high) / 2
+            middle = (left + right) / 2
             above = local.at(middle) > 1
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
+            left, right = np.where(above, middle, left), np.where(above, right, middle)
         slopes = weight_var[:, None] * CubicSpline(nodes, product)(t)
-        angle = (low + high) / 2
+        angle = (left + right) / 2
         return 2 * np.sin(angle / 2) ** 2, _Local(angles[first], slopes[rows, first]).at(angle)
 
     def _pairs(self, nodes: Floats, angles: NDArray[np.float64]) -> tuple[Floats, Floats]:

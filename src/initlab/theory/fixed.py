@@ -28,7 +28,7 @@ _LEVEL = 1e-13
 
 # Newton's method doubles its digits at each step, once it is near; from far it halves 1 - c.
 _MOST_STEPS = 100
-_ROUGHLY, _EXACTLY = 1e-7, 1e-14
+_ROUGHLY, _EXACTLY = 1e-9, 1e-14
 
 # Six variances a decade, from a signal that is as good as none to where any function is as good as
 # its asymptote. A grid that is the same for every point lets moments be remembered.
@@ -206,9 +206,8 @@ def fixed_point(
             law=None,
             fixed_points=points,
         )
-    gap = _stable_gap(layer, reached)
+    gap, chi_star = _stable_gap(layer, reached)
     critical = abs(reached.chi_1 - 1) <= CRITICAL
-    chi_star = layer.chi(reached.q, gap) if gap > 0 else reached.chi_1
     return Point(
         activation=layer.activation.name,
         weight_var=layer.weight_var,
@@ -389,28 +388,30 @@ def _reached(layer: MeanField, points: tuple[FixedPoint, ...], start: float) -> 
     return next((p for p in reversed(points) if p.q < start), None)
 
 
-def _stable_gap(layer: MeanField, point: FixedPoint) -> float:
-    """Return 1 - c*: 0 up to χ1 = 1, beyond by Newton's method from c = 0.
+def _stable_gap(layer: MeanField, point: FixedPoint) -> tuple[float, float]:
+    """Return 1 - c* and χ(c*): 0 up to χ1 = 1, beyond by Newton's method from c = 0.
 
     C is convex on [0, 1], as a power series without negative coefficients, so the iterates come
     from one side.
     """
     if point.chi_1 <= 1 + CRITICAL or point.q == 0:
-        return 0.0
+        return 0.0, point.chi_1
     gap, accuracy, last = 1.0, _ROUGHLY, math.inf
+    slope = 1.0
     for _ in range(_MOST_STEPS):
         found = pair(layer.activation, point.q, gap, accuracy=accuracy)
+        slope = layer.weight_var * found.slope_product
         off = gap - layer.weight_var * found.distance / point.q
-        step = off / (1 - layer.weight_var * found.slope_product)
+        step = off / (1 - slope)
         exact = accuracy == _EXACTLY
         if exact and (abs(off) <= _EXACTLY * gap or abs(step) >= last):
             break  # what is left is rounding
         gap -= step
         last = abs(step) if exact else math.inf
         # The root is near, or nearly double: from here on each digit counts.
-        if abs(step) <= 1e-3 * gap or abs(off) <= 1e-5 * gap:
+        if abs(step) <= 1e-4 * gap or abs(off) <= 1e-6 * gap:
             accuracy = _EXACTLY
-    return gap
+    return min(gap, 1.0), slope
 
 
 def _depth_scale(factor: float) -> float:

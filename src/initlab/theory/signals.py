@@ -30,10 +30,12 @@ from initlab.theory.pairs import pair
 
 # A variance beyond which there are no moments in float64; a signal that gets there has exploded.
 LARGEST = 1e150
+# One below which numbers lose their digits; a signal that gets there has vanished.
+_LEAST = 1e-300
 # As many standard deviations out, moments take a function into account.
 _END = 38.0
-# Beyond these variances a function is as good as its limit: powers stay inside float64.
-_LEAST_OF_POWERS, _LARGEST_OF_POWERS = 1e-30, 1e30
+# Beyond these variances a function is as good as its limit: ratios of moments change no more.
+_LEAST_OF_RATIOS, _LARGEST_OF_RATIOS = 1e-30, 1e30
 _BEYOND = 1e300  # a variance of weights that floats do not hold
 
 
@@ -52,7 +54,8 @@ class LayerSignal:
     variance
         E[z²] of what the layer gives: its pre-activations, of mean 0.
     correlation
-        Of two inputs' pre-activations, E[z z'] / E[z²]; ``nan`` where they are 0.
+        Of two inputs' pre-activations, E[z z'] / E[z²]; ``nan`` where they are 0 or have exploded,
+        or φ oscillates too fast for the integral.
     mean, second_moment
         E[x], E[x²] of what the next layer with weights is fed: φ(z) where an activation follows,
         after dropout and normalisation where there are any; of z where nothing follows.
@@ -320,6 +323,8 @@ class _Walk:
         variance = weight_variance(self.initializer, block)
         factor = variance * block.fans.fan_in
         second = factor * state.second + self.bias_var
+        if second < _LEAST:
+            second = 0.0
         relative = state.fluctuation if state.units is not None else state.relative
         if second == 0 or not math.isfinite(second):
             relative = None
@@ -407,16 +412,17 @@ def _activate(activation: Activation, state: _State) -> _Passed:
             mean=float(activation(0.0)), second=second, distance=0.0, normal=False, relative=None
         )
         return _Passed(after, (), slope_second)
-    gap = min(max(0.0, state.distance / state.second), 2.0)
-    relative, kurtosis = state.relative, _kurtosis(activation, q)
+    within_reach = min(max(q, _LEAST_OF_RATIOS), _LARGEST_OF_RATIOS)
+    kurtosis = _kurtosis(activation, within_reach)
+    relative = state.relative if kurtosis is not None else None
     if relative is not None and second > 0:
         relative *= (math.sqrt(q) * gaussian.value_derivative_moment(activation, q) / second) ** 2
     after = state._replace(
         mean=gaussian.mean(activation, q),
         second=second,
-        distance=pair(activation, q, gap).distance if math.isfinite(state.distance) else math.nan,
+        distance=second * _apart(activation, within_reach, state.distance / state.second),
         normal=False,
-        relative=relative if kurtosis is not None else None,
+        relative=relative,
         kurtosis=kurtosis or 0.0,
     )
     return _Passed(after, (), slope_second)
@@ -435,14 +441,25 @@ def _slope_far_out(activation: Activation) -> float:
         return math.inf
 
 
+def _apart(activation: Activation, q: float, gap: float) -> float:
+    """Return 1 - E[φ(u) φ(u')] / E[φ²]; ``nan`` where that is not known."""
+    second = gaussian.second_moment(activation, q)
+    if second == 0 or math.isnan(gap):
+        return math.nan
+    try:
+        return pair(activation, q, min(max(gap, 0.0), 2.0)).distance / second
+    except InvalidValueError:  # it oscillates too fast
+        return math.nan
+
+
 def _kurtosis(activation: Activation, q: float) -> float | None:
     """Return Var(φ²) / E[φ²]², ``None`` where there is no fourth moment in float64."""
-    q = min(max(q, _LEAST_OF_POWERS), _LARGEST_OF_POWERS)
-    square = gaussian.second_moment(activation, q) ** 2
     try:
-        return max(gaussian.fourth_moment(activation, q) / square - 1, 0.0)
-    except (InvalidValueError, ZeroDivisionError):
+        fourth = gaussian.fourth_moment(activation, q)
+    except InvalidValueError:
         return None
+    square = gaussian.second_moment(activation, q) ** 2
+    return max(fourth / square - 1, 0.0) if square > 0 else None
 
 
 def _drop(rate: float, state: _State) -> _Passed:

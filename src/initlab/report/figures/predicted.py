@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +14,13 @@ from numpy.typing import NDArray
 
 from initlab.experiments import MeasuredSignal
 from initlab.report.figures import style
-from initlab.report.figures.signals import Scale, on_scale, signal_scale
+from initlab.report.figures.signals import Scale, limits, on_scale, signal_scale
 from initlab.report.spread import spread
 from initlab.theory import Signal
 
 Floats = NDArray[np.float64]
 
-_SIZE = (11.0, 3.9)
+_SIZE = (11.0, 3.8)
 _PREDICTED, _MEASURED = "#0072b2", "#d55e00"
 _PANELS = (
     ("variance", "E[z²], pre-activations"),
@@ -70,10 +72,10 @@ class PredictedSignalDisplay:
             ncols=3,
             frameon=False,
             fontsize=9,
-            bbox_to_anchor=(0.0, 0.945),
+            bbox_to_anchor=(0.0, 0.94),
             labelcolor=style.INK,
         )
-        style.place(self.figure_, 0.75, 0.55, 0.2, 1.0)
+        style.place(self.figure_, 0.75, 0.55, 0.2, 0.85)
         self.figure_.subplots_adjust(wspace=0.24)
         style.heading(self.figure_, f"{self.signal.init}, {self.title}")
         return self
@@ -92,6 +94,8 @@ class PredictedSignalDisplay:
         band = self._band(predicted) if name == "variance" else None
         if name == "correlation":
             ax.set_ylim(min(-0.03, 1.1 * float(np.nan_to_num(networks).min())), 1.03)
+            if not (np.isfinite(predicted).any() or np.isfinite(networks).any()):
+                _note(ax, "no correlation: the signals\nare exactly 0, or not finite")
         else:
             scale = _log_axis(ax, [predicted, mean, *networks, *(band or ())])
             predicted, mean, networks = (on_scale(e, scale) for e in (predicted, mean, networks))
@@ -129,24 +133,32 @@ class PredictedSignalDisplay:
         return predicted / factor, predicted * factor
 
 
+def _note(ax: Axes, text: str) -> None:
+    """Say in an empty axes why it is empty."""
+    middle: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+    ax.text(0.5, 0.5, text, fontsize=9, color=style.MUTED, **middle)
+
+
 def _log_axis(ax: Axes, curves: Sequence[Floats]) -> Scale:
     """Give an axes a logarithmic scale that holds the curves, zeros and infinities included."""
     scale = signal_scale([spread(each[None]) for each in curves])
     values = np.concatenate(curves)
-    values = values[np.isfinite(values) & (values > 0)]
+    values = np.clip(values[np.isfinite(values) & (values > 0)], scale.low, scale.high)
     low, high = scale.low, scale.high
     if values.size and not scale.baselines:  # no more room than they take
         low, high = 0.8 * float(values.min()), 1.25 * float(values.max())
     ax.set_yscale("log")
     ends = [low, high, *(at for at, _ in scale.baselines)]
-    room = (max(ends) / min(ends)) ** 0.04
+    room = 0.04 * (math.log10(max(ends)) - math.log10(min(ends)))  # decades
     ticks = [
         (at, label)
         for at, label in style.log_ticks(low, high)
-        if all(max(at / base, base / at) > room for base, _ in scale.baselines)
+        if all(abs(math.log10(at) - math.log10(base)) > room for base, _ in scale.baselines)
     ]
     ticks += scale.baselines
     ax.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
     ax.yaxis.minorticks_off()
-    ax.set_ylim(min(ends), max(ends))
+    ax.set_ylim(limits(ends))
+    for at, _ in scale.baselines:
+        ax.axhline(at, color=style.MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
     return scale

@@ -29,7 +29,7 @@ _COLUMNS: tuple[tuple[Moment, str], ...] = (
     ("start", "at the start"),
     ("end", "after training"),
 )
-_FARTHEST = 280  # decades from 1
+_FARTHEST, _FURTHEST = 280, 305  # decades from 1: of a value that is drawn, of an axis
 
 _PREDICTED = "as predicted"
 # Rings: where the prediction is right, the measured marker lies inside, and both can be seen.
@@ -228,9 +228,7 @@ class SignalDisplay:
         ax.yaxis.minorticks_off()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         ax.set_xlim(0.8, max((curve.layers[-1] for curve in self.curves), default=1) + 0.2)
-        room = (scale.high / scale.low) ** 0.06
-        ends = [scale.low, scale.high, *(at for at, _ in scale.baselines)]
-        ax.set_ylim(min(ends) / room, max(ends) * room)
+        ax.set_ylim(limits([scale.low, scale.high, *(at for at, _ in scale.baselines)]))
         for at, _ in scale.baselines:
             ax.axhline(at, color=style.MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
 
@@ -259,6 +257,13 @@ def signal_scale(values: Sequence[Spread]) -> Scale:
         10.0 ** (high + gap),
         ("0" if (edges == 0).any() else "", "/".join(names)),
     )
+
+
+def limits(ends: Sequence[float]) -> tuple[float, float]:
+    """Return where a logarithmic axis ends, so that markers at ``ends`` are drawn whole."""
+    low, high = math.log10(min(ends)), math.log10(max(ends))
+    room = 0.06 * (high - low)
+    return 10.0 ** max(low - room, -_FURTHEST), 10.0 ** min(high + room, _FURTHEST)
 
 
 def on_scale(values: Floats, scale: Scale) -> Floats:

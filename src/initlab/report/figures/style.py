@@ -146,5 +146,6 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
         factors: tuple[float, ...] = (1, 1.5, 2, 3, 4, 6, 8)
     else:
         factors = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
-    labels = [f"{factor * 10.0**power:g}" for power in powers for factor in factors]
+    numbers = [f"{factor * 10.0**power:g}" for power in powers for factor in factors]
+    labels = [number.replace("e-0", "e-").replace("e+0", "e+") for number in numbers]
     return [(float(label), label) for label in labels if low <= float(label) <= high]

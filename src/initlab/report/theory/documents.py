@@ -110,15 +110,13 @@ def number(value: float | None, digits: int = 10) -> str:
 
     Examples
     --------
-    >>> [number(v) for v in (1.5335304411955353, 2.0, -1e-17, None, float("inf"), 1e-30)]
+    >>> [number(v) for v in (1.5335304411955353, 2.0, 0.0, None, float("inf"), 1e-30)]
     ['1.5335304412', '2', '0', 'none', 'inf', '1e-30']
     """
     if value is None:
         return "none"
     if not math.isfinite(value):
         return f"{value:g}"
-    if 1e-25 < abs(value) < 1e-15:  # rounding of a sum that is 0
-        return "0"
     if 1e-4 <= abs(value) < 1e6:
         return np.format_float_positional(round(value, digits), trim="-")
     return f"{value:.{digits}g}"

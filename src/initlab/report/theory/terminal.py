@@ -17,6 +17,12 @@ from initlab.report.theory.words import explain
 from initlab.theory import Edge, FixedPoint, Gain, PhaseDiagram, Point, Signal
 
 _ROWS = 16  # layers that a table shows
+_QUANTITIES = {
+    "variance": "E[z²]",
+    "second_moment": "E[φ²]",
+    "correlation": "correlation",
+    "gradient": "gradient²",
+}
 
 
 class GainView:
@@ -32,12 +38,12 @@ class GainView:
         yield ""
         yield Text("Moments of φ(z), z standard normal", style="bold")
         yield _fields(
-            ("E[φ]", number(found.f), ""),
+            ("E[φ]", number(_rounded(found.f, found.f2**0.5)), ""),
             ("E[φ²]", number(found.f2), ""),
             ("Var φ", number(found.var), ""),
             ("E[φ'²]", number(found.df2), "gradients"),
             ("E[φ''²]", number(found.d2f2), "infinite where φ has kinks"),
-            ("E[zφφ']", number(found.zfdf), "stability"),
+            ("E[zφφ']", number(_rounded(found.zfdf, found.f2)), "stability"),
         )
         yield ""
         yield Text("Gain: std of the weights times sqrt(fan_in)", style="bold")
@@ -62,13 +68,13 @@ class PointView:
         yield _title(point.activation, at)
         yield ""
         yield Text(explain(point))
-        yield ""
-        if point.q_star is not None:
+        if point.q_star is not None and point.c_star is not None:
             stable = "stable" if point.stable else "unstable"
+            yield ""
             yield _fields(
                 ("q*", number(point.q_star), f"variance of the pre-activations, {stable}"),
                 ("χ1", number(point.chi_1), "factor on the squared gradient, a layer"),
-                ("c*", number(point.c_star), "correlation of two inputs, in the end"),
+                ("c*", number(_rounded(point.c_star)), "correlation of two inputs, in the end"),
                 ("ξq", number(point.xi_q), "layers over which q comes nearer to q* by e"),
                 ("ξc", number(point.xi_c), "layers over which c comes nearer to c* by e"),
             )
@@ -109,7 +115,8 @@ class MapView:
         """Lay it out."""
         diagram = self.diagram
         weights, biases = (
-            f"{axis[0]:g} to {axis[-1]:g}" for axis in (diagram.weight_var, diagram.bias_var)
+            f"{axis[0]:g} to {axis[-1]:g}" if len(axis) > 1 else f"{axis[0]:g}"
+            for axis in (diagram.weight_var, diagram.bias_var)
         )
         yield _title(diagram.activation, f"weight variance {weights}, bias variance {biases}")
         diverges = np.isinf(diagram.q_star)
@@ -130,39 +137,52 @@ class SignalView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay it out."""
-        layers = self.signal.layers
-        yield _title(self.signal.init, self.title)
         draws = len(self.measured.variance)
-        yield Text(
-            f"Predicted in the limit of great width; measured: mean of {draws} random networks.",
-            style="dim",
-        )
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("layer", justify="right")
-        for name in ("E[z²]", "±", "E[φ²]", "correlation", "gradient²"):
-            table.add_column(Text(name if name == "±" else f"{name}\npredicted"), justify="right")
-            if name != "±":
-                table.add_column("\nmeasured", justify="right", style="cyan")
-        found = {
-            name: getattr(self.measured, name).mean(axis=0)
-            for name in ("variance", "second_moment", "correlation", "gradient")
-        }
-        for place in _shown(len(layers)):
-            layer = layers[place]
-            cells = [_short(layer.variance), _short(found["variance"][place])]
-            cells.append("" if layer.fluctuation is None else f"{100 * layer.fluctuation:.0f} %")
-            for name in ("second_moment", "correlation", "gradient"):
-                if name == "second_moment" and place == len(layers) - 1:
-                    cells += ["", ""]  # no activation follows
-                else:
-                    cells += [_short(getattr(layer, name)), _short(found[name][place])]
-            table.add_row(str(place + 1), *cells)
-        yield table
+        yield _title(self.signal.init, self.title)
+        over = f"mean of {draws} random networks" if draws > 1 else "one random network"
+        yield Text(f"Predicted in the limit of great width; measured: {over}.", style="dim")
+        yield from self._tables(console, options)
         yield Text(
             "± is what single networks of this width differ by in E[z²]; gradient² is in units of "
             "that at the last layer.",
             style="dim",
         )
+
+    def _tables(self, console: Console, options: ConsoleOptions) -> Sequence[Table]:
+        """Lay out as many quantities beside each other as fit."""
+        names, tables = list(_QUANTITIES), list[Table]()
+        free = options.update(max_width=10 * options.max_width)  # measured as if there were room
+        for beside in (4, 2, 1):
+            groups = [names[at : at + beside] for at in range(0, len(names), beside)]
+            tables = [self._table(group) for group in groups]
+            widths = [console.measure(table, options=free).maximum for table in tables]
+            if max(widths) <= options.max_width:
+                break
+        return tables
+
+    def _table(self, names: Sequence[str]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("layer", justify="right")
+        for name in names:
+            table.add_column(Text(f"{_QUANTITIES[name]}\npredicted"), justify="right")
+            table.add_column("\nmeasured", justify="right", style="cyan")
+            if name == "variance":
+                table.add_column("±", justify="right")
+        with np.errstate(over="ignore", invalid="ignore"):  # a signal that explodes
+            measured = {name: getattr(self.measured, name).mean(axis=0) for name in names}
+        layers = self.signal.layers
+        for place in _shown(len(layers)):
+            cells = [str(place + 1)]
+            for name in names:
+                if name == "second_moment" and place == len(layers) - 1:
+                    cells += ["", ""]  # no activation follows
+                    continue
+                write = _plain if name == "correlation" else _short
+                cells += [write(getattr(layers[place], name)), write(measured[name][place])]
+                if name == "variance":
+                    cells.append(_share(layers[place].fluctuation))
+            table.add_row(*cells)
+        return table
 
 
 def _shown(layers: int) -> Sequence[int]:
@@ -174,6 +194,21 @@ def _shown(layers: int) -> Sequence[int]:
 
 def _short(value: float) -> str:
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.2g}"
+
+
+def _plain(value: float) -> str:
+    return f"{round(float(value), 3) + 0.0:.3f}"  # not -0.000
+
+
+def _share(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.0f} %" if value < 10 else f"{100 * value:.2g} %"
+
+
+def _rounded(value: float, size: float = 1.0) -> float:
+    """Return 0 for what rounding leaves of a sum of terms of that size."""
+    return 0.0 if abs(value) <= 1e-13 * size else value
 
 
 def _title(name: str, text: str) -> Text:
@@ -193,7 +228,7 @@ def _fields(*rows: tuple[str, str, str]) -> Padding:
 def _fixed_points(points: Sequence[FixedPoint]) -> Padding:
     table = Table.grid(padding=(0, 3, 0, 0))
     for heading in ("q", "V'(q)", "χ1", ""):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     table.add_row(*(Text(word, style="cyan") for word in ("q", "V'(q)", "χ1", "")))
     for each in points:
         word = "stable" if each.stable else "unstable"

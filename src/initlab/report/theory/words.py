@@ -9,6 +9,9 @@ from initlab.theory import Point
 # Networks of up to about this many times ξc train (Schoenholz et al. 2017, fig. 5).
 TRAINABLE = 6
 
+# What a factor has to differ from 1 by to be another.
+_LEVEL = 1e-9
+
 
 def explain(point: Point) -> str:
     """Say what a deep network at this point does to signals, correlations and gradients.
@@ -20,12 +23,7 @@ def explain(point: Point) -> str:
     'diverges: the variance grows without end, in the long run by 1.5 a layer'
     """
     if point.q_star is None or point.chi_1 is None or point.c_star is None:
-        pace = (
-            f"in the long run by {point.growth:.4g} a layer"
-            if math.isfinite(point.growth)
-            else "faster and faster"
-        )
-        return f"diverges: the variance grows without end, {pace}"
+        return f"diverges: the variance grows {_pace(point.growth)}"
     parts = [f"{point.regime}: {_inputs(point, point.c_star)}", _gradients(point.chi_1)]
     if not point.stable:
         parts.append(
@@ -34,13 +32,27 @@ def explain(point: Point) -> str:
     return "; ".join(parts)
 
 
+def _pace(growth: float) -> str:
+    """Say how fast a variance grows of which large ones are multiplied by ``growth``."""
+    if growth < 1 - _LEVEL:  # it ends somewhere, where no network is of use
+        return "beyond 1e16, up to where fixed points are looked for"
+    if growth <= 1 + _LEVEL:
+        return "without end, in the long run slower than exponentially"
+    if math.isfinite(growth):
+        return f"without end, in the long run by {growth:.4g} a layer"
+    return "without end, faster and faster"
+
+
 def _inputs(point: Point, c_star: float) -> str:
     if point.q_star == 0 and point.regime == "ordered":
         return "the signal vanishes"
     if point.regime == "ordered":
         return "two inputs become alike" + _over(point.xi_c)
     if point.regime == "chaotic":
-        return f"near inputs part, to end at correlation {c_star:.4g}" + _over(point.xi_c)
+        end = f"{round(c_star, 12) + 0.0:.4g}"  # what is left of a sum that is 0 goes
+        return f"near inputs part, to end at correlation {end}" + _over(point.xi_c)
+    if point.q_star == 0:
+        return "the signal vanishes, slower than exponentially"
     if point.law is None:
         return "correlations stay as they are"
     power = "l²" if point.law.power == 2 else "l"
@@ -50,13 +62,15 @@ def _inputs(point: Point, c_star: float) -> str:
 def _over(xi_c: float | None) -> str:
     if xi_c is None or not math.isfinite(xi_c):
         return ""
-    return (
-        f", by e over {xi_c:.4g} layers, so that about {TRAINABLE * xi_c:.3g} layers can be trained"
-    )
+    depth = round(TRAINABLE * xi_c)
+    many = f"about {depth} layers" if depth > 1 else "hardly more than one layer"
+    return f", by e over {xi_c:.4g} layers, so that {many} can be trained"
 
 
 def _gradients(chi_1: float) -> str:
-    if abs(chi_1 - 1) <= 1e-9:
+    if abs(chi_1 - 1) <= _LEVEL:
         return "squared gradients keep their size"
+    if chi_1 == 0:
+        return "gradients are 0 below the last layer"
     verb = "shrink" if chi_1 < 1 else "grow"
     return f"squared gradients {verb} by {chi_1:.4g} a layer"
