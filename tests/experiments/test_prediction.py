@@ -1,6 +1,6 @@
 """What is predicted of a start, against what many seeds of it measure.
 
-Squares are compared, whose mean over seeds is what is predicted: it has to lie within 4.5 of its own
+Squares are compared, whose mean over seeds is what is predicted: it has to lie within 4.5 of its
 standard errors, and what the theory leaves out, which is of the order of depth / width.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
 from initlab import activations, initializers
+from initlab._base.errors import InvalidValueError
 from initlab.data import load
 from initlab.engine.network import Layer, Network
 from initlab.engine.recipe import LossName
@@ -25,7 +26,7 @@ from initlab.experiments.evidence import measure
 from initlab.experiments.prediction import LayerPrediction, _quantiles, predict
 
 RNG = np.random.default_rng(0)
-SAMPLES, FEATURES, WIDTH = 40, 50, 300
+SAMPLES, FEATURES, WIDTH = 40, 50, 200
 INPUTS = RNG.standard_normal((FEATURES, SAMPLES))
 BINARY = (RNG.random((1, SAMPLES)) < 0.5).astype(float)
 ONE_HOT = np.eye(4)[:, RNG.integers(4, size=SAMPLES)]
@@ -53,7 +54,7 @@ def squares(layers: tuple[LayerEvidence, ...] | tuple[LayerPrediction, ...]) -> 
     )
 
 
-def measured(  # noqa: PLR0913 - one parameter a part of the setting
+def measured(
     init: str,
     network: Network,
     loss: LossName,
@@ -84,14 +85,14 @@ def check(found: Squares, left_out: float) -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
 def test_wide_networks(activation: str, loss: LossName, targets: np.ndarray):
     network = Network((FEATURES, WIDTH, WIDTH, len(targets)), activation)
-    check(measured("he_normal", network, loss, INPUTS, targets, seeds=80), left_out=1.5 / WIDTH)
+    check(measured("he_normal", network, loss, INPUTS, targets, seeds=50), left_out=1.5 / WIDTH)
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "glorot_uniform", "normal(std=0.2)"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_wide_networks_from_other_starts(init: str, activation: str):
     network = Network((FEATURES, WIDTH, WIDTH, 1), activation)
-    check(measured(init, network, "binary_cross_entropy", INPUTS, BINARY, seeds=80), 1.5 / WIDTH)
+    check(measured(init, network, "binary_cross_entropy", INPUTS, BINARY, seeds=30), 1.5 / WIDTH)
 
 
 def test_unequal_lengths_and_common_directions():
@@ -99,10 +100,8 @@ def test_unequal_lengths_and_common_directions():
     rng = np.random.default_rng(3)
     inputs = (1.5 + rng.standard_normal((FEATURES, SAMPLES))) * rng.uniform(0.2, 3, SAMPLES)
     network = Network((FEATURES, WIDTH, WIDTH, 1), "relu")
-    found = measured("he_normal", network, "binary_cross_entropy", inputs, BINARY, seeds=100)
-    # One angle for pairs of samples of any length, and 16 lengths for 40 samples, are a few per
-    # cent off in what samples have in common.
-    check(found, left_out=0.04)
+    found = measured("he_normal", network, "binary_cross_entropy", inputs, BINARY, seeds=50)
+    check(found, left_out=2 / WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +119,14 @@ def test_the_course_network(init: str):
     check(Squares(each.mean(axis=0), error, squares(prediction.layers)), left_out=0.1)
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_the_digits(activation: str):
-    """Ten classes, inputs of unequal length, samples taken in part."""
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_deep_networks_on_digits(activation: str):
+    """Ten classes, inputs of unequal length, samples taken in part, layers that make them alike."""
     inputs, targets = load("digits").train_matrices()
-    network = Network((64, 100, 10), activation)
-    found = measured("he_normal", network, "cross_entropy", inputs, targets, seeds=40)
-    check(found, left_out=0.04)
+    hidden = (100,) * 6
+    network = Network((64, *hidden, 10), activation)
+    found = measured("he_normal", network, "cross_entropy", inputs[:, ::5], targets[:, ::5], 40)
+    check(found, left_out=2 * len(hidden) / 100)
 
 
 def test_a_linear_layer_in_closed_form():
@@ -144,9 +144,9 @@ def test_a_linear_layer_in_closed_form():
 
 
 def test_gradients_of_small_signals_in_closed_form():
-    """Outputs that say nothing: (1/2)², 1/K - 1/K², (2/K)² E[y²]; each layer takes its factor.
+    """Where outputs are 0: (1/2)², 1/K - 1/K², (2/K)² E[y²], and what layers make of that.
 
-    One at which units are on is 1/2 for ReLU.
+    Each multiplies by Var(w) times its outputs, and by 1/2, for the units of ReLU that are on.
     """
     expected = {
         "binary": 1 / 4,
@@ -214,12 +214,17 @@ def test_why_there_is_no_prediction(init: str, words: str):
     assert "such as he_normal or orthogonal" in found.why_not
 
 
-def test_a_moment_that_cannot_be_computed_is_a_reason_too():
+def test_a_moment_that_cannot_be_computed_is_a_reason_too(monkeypatch: pytest.MonkeyPatch):
+    """As for sin, whose pre-activations may be so large that it oscillates too fast."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise InvalidValueError("the moments of sin do not converge")
+
+    monkeypatch.setattr("initlab.experiments.prediction.pair", fail)
     network = Network((FEATURES, 6, 5, 1), "sin")
-    found = predict("normal(std=1e20)", network, "binary_cross_entropy", INPUTS, BINARY)
+    found = predict("normal(std=10)", network, "binary_cross_entropy", INPUTS, BINARY)
     assert found.layers == ()
-    assert found.why_not is not None
-    assert found.why_not.startswith("normal(std=1e20): the moments of")
+    assert found.why_not == "normal(std=10): the moments of sin do not converge"
 
 
 @pytest.mark.parametrize(("loss", "targets"), TARGETS.values(), ids=TARGETS)
@@ -284,7 +289,8 @@ def test_samples_of_length_0():
     inputs = np.zeros((3, 4))
     inputs[0, 0] = 1.0
     some = predict("he_normal", network, "binary_cross_entropy", inputs, targets)
-    assert all(layer.activation_std > 0 for layer in some.layers)
+    # One sample of four has a length l: of Var(w) l² that is 1/4 - 1/16 at the output.
+    assert_allclose(some.layers[1].activation_std ** 2, 2 / 3 * 2 / 6 * 6 / 2 * (1 / 4 - 1 / 16))
 
 
 def no_constants(constant: str) -> None:

@@ -382,7 +382,7 @@ def test_any_callable_that_works_on_arrays_will_do(function: Any, slopes: list[f
     found = as_activation(function)
     assert_allclose(found.slope([-2.0, -0.5, 1.0, 3.0]), slopes, rtol=0, atol=1e-11)
     assert found.name
-    assert math.isfinite(gain(function).second_moment)
+    assert math.isfinite(gain(function).gain_second_moment)
 
 
 def test_a_function_may_write_into_what_it_is_given():
@@ -530,11 +530,11 @@ def test_a_function_that_fails_for_large_numbers_only_is_refused_where_they_are_
 
 def test_a_constant_has_no_variance_to_keep_and_nothing_no_second_moment():
     one, nothing = gain(lambda x: np.full_like(x, 2.0)), gain(np.zeros_like)
-    assert (one.second_moment, one.variance) == (pytest.approx(0.5, rel=1e-15), math.inf)
-    assert (nothing.second_moment, nothing.variance) == (math.inf, math.inf)
+    assert (one.gain_second_moment, one.gain_variance) == (pytest.approx(0.5, rel=1e-15), math.inf)
+    assert (nothing.gain_second_moment, nothing.gain_variance) == (math.inf, math.inf)
     for found in (one, nothing):
         assert (found.moments.df2, found.moments.d2f2, found.moments.zfdf) == (0, 0, 0)
-        assert found.torch is None
+        assert found.torch_gain is None
 
 
 def test_whole_numbers_are_numbers():

@@ -18,7 +18,7 @@ from initlab.activations import Activation
 from initlab.theory import as_activation
 from initlab.theory.pairs import Pair, pair
 
-NAMES = [*activations.catalogue, "leaky_relu(0.2)", "leaky_relu(-0.5)", "elu(0.5)", "elu(2)"]
+NAMES = [*activations.catalogue, "leaky_relu(-0.5)", "elu(2)"]
 EPS = np.finfo(np.float64).eps
 
 # From -1 to 1 - 1e-7, by 1 - c; on both sides of 0, where another way is taken.
@@ -327,7 +327,7 @@ def test_price(name: str, q: float):
     # d E[φ(u) φ(u')] / dc = q E[φ'(u) φ'(u')] (Price 1958).
     activation, h = activations.get(name), 1e-3
     second = pair(activation, q, 0).product
-    for gap in (1.8, 1.0, 0.3):
+    for gap in (1.8, 0.3):
         one, two = (
             [pair(activation, q, gap + sign * step).product for sign in (-1, 1)]
             for step in (h, 2 * h)

@@ -53,7 +53,6 @@ def hold(diagram: PhaseDiagram, f: AnyFunction, start: float = 1.0) -> None:
     [
         ("tanh", (0.0, 4.0), (0.0, 0.5)),
         ("tanh", (0.9, 1.2), (0.0, 1e-3)),
-        ("erf", (0.5, 20.0), (0.0, 3.0)),
         ("sin", (0.0, 4.0), (0.0, 0.5)),
         ("hardtanh", (0.0, 4.0), (0.0, 0.5)),
         ("selu", (0.0, 2.5), (0.0, 0.1)),

@@ -31,8 +31,8 @@ def as_printed(value: float | None, printed: str) -> bool:
 def test_gains(name: str, second_moment: str, keeps_second_moment: str, keeps_variance: str):
     found = theory.gain(name)
     assert as_printed(found.moments.f2, second_moment)
-    assert as_printed(found.second_moment, keeps_second_moment)
-    assert as_printed(found.variance, keeps_variance)
+    assert as_printed(found.gain_second_moment, keeps_second_moment)
+    assert as_printed(found.gain_variance, keeps_variance)
 
 
 @pytest.mark.parametrize(
@@ -123,20 +123,20 @@ def test_law_of_relu():
 )
 def test_gains_of_pytorch(name: str, of_pytorch: tuple[str | float, ...]):
     expected = torch.nn.init.calculate_gain(*of_pytorch)
-    assert theory.gain(name).torch == pytest.approx(expected, rel=1e-15)
+    assert theory.gain(name).torch_gain == pytest.approx(expected, rel=1e-15)
 
 
 def test_pytorch_chose_two_of_its_gains():
-    assert theory.gain("tanh").torch == 5 / 3
-    assert theory.gain("selu").torch == 3 / 4
-    assert theory.gain("selu").variance == pytest.approx(1, rel=1e-10)
+    assert theory.gain("tanh").torch_gain == 5 / 3
+    assert theory.gain("selu").torch_gain == 3 / 4
+    assert theory.gain("selu").gain_variance == pytest.approx(1, rel=1e-10)
 
 
 @pytest.mark.parametrize(
     "name", ["softsign", "softplus", "elu", "gelu", "silu", "mish", "sin", "erf", "hardtanh"]
 )
 def test_where_pytorch_has_no_gain_there_is_none(name: str):
-    assert theory.gain(name).torch is None
+    assert theory.gain(name).torch_gain is None
     with pytest.raises(ValueError, match="Unsupported nonlinearity"):
         torch.nn.init.calculate_gain(name)
 
@@ -149,5 +149,5 @@ def test_a_function_that_borrows_a_name_does_not_get_its_gain():
         return 3.0 * x
 
     for function in (relu, leaky_relu_of_mine):
-        assert theory.gain(function).torch is None
-        assert theory.gain(function).second_moment == pytest.approx(1 / 3, rel=1e-13)
+        assert theory.gain(function).torch_gain is None
+        assert theory.gain(function).gain_second_moment == pytest.approx(1 / 3, rel=1e-13)

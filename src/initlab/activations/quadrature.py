@@ -77,9 +77,9 @@ def _require_end(activation: Activation, q: float, size: Floats, far: NDArray[np
     """Refuse an integral to which what lies far out still adds: it would go on beyond the end."""
     if float(size[far].sum()) > 1e-12 * float(size.sum()):
         raise InvalidValueError(
-            f"the moments of {activation.name} at q={q!r} do not exist, or lie beyond "
-            f"{_END:g} standard deviations: it grows as fast as the normal density falls; expected a "
-            "function that grows less, or a smaller q"
+            f"the moments of {activation.name} at q={q!r} do not exist, or lie beyond {_END:g} "
+            "standard deviations: it grows as fast as the normal density falls; expected a function "
+            "that grows less, or a smaller q"
         )
 
 

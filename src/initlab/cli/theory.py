@@ -93,7 +93,7 @@ def edge(
         float | None,
         typer.Option(
             help="Variance of pre-activations up to which an edge counts. "
-            "Default: 25, or twice the bias variance.",
+            "Default: any, but for a function that saturates 25, or twice the bias variance.",
             show_default=False,
         ),
     ] = None,

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 _LENGTHS, _ANGLES = 16, 6
 _PAIRED = 256  # samples whose angles are looked at
 _SOFTMAX_DRAWS = 4096
+_SATURATED = 1e12  # from this variance on, what pairs have in common changes no more
 _ROUNDING = 1e-15  # values that differ by this share of their size are alike in float64
 
 
@@ -157,7 +158,7 @@ def _activated(activation: Activation, q: Floats, gaps: Floats) -> _Layer:
     """Apply an activation to Gaussians of variances q ``(lengths,)``; pairs at their mean."""
     found = [_moments(activation, each) for each in q.tolist()]
     second, variance, mean, slope = (np.array(each) for each in zip(*found, strict=True))
-    middle = min(float(q.mean()), LARGEST)
+    middle = min(float(q.mean()), _SATURATED)
     if middle == 0:  # all samples give φ(0)
         return _Layer(second, variance, mean, slope, np.zeros_like(gaps), 1.0)
     distances = np.array(

@@ -15,19 +15,12 @@ from initlab.theory.blocks import (
 )
 from initlab.theory.critical import Critical, Edge, critical_point, edge_curve, edge_of_chaos
 from initlab.theory.diagram import PhaseDiagram, phase_diagram
-from initlab.theory.fixed import (
-    DepthScales,
-    FixedPoint,
-    Law,
-    Point,
-    depth_scales,
-    fixed_point,
-    fixed_points,
-)
+from initlab.theory.fixed import depth_scales, fixed_point, fixed_points
 from initlab.theory.function import as_activation
 from initlab.theory.gains import Gain, gain, moments
 from initlab.theory.linear import learning_time, mode_strength
 from initlab.theory.maps import chi, correlation_map, variance_map
+from initlab.theory.points import DepthScales, FixedPoint, Law, Point
 from initlab.theory.signals import LayerSignal, Signal, signal
 
 __all__ = [

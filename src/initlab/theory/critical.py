@@ -17,8 +17,8 @@ from initlab.activations import moments as gaussian
 from initlab.theory.function import AnyFunction, as_activation
 from initlab.theory.maps import MeanField, root
 
-# Pre-activations of a larger variance saturate every bounded function of the catalogue.
-LARGEST_Q = 25.0
+# Pre-activations of a larger variance are too far out for a function that saturates.
+_SATURATED = 25.0
 
 _GRID = tuple(10.0 ** (k / 8) for k in range(-64, 65))
 _LEVEL = 1e-12
@@ -111,9 +111,9 @@ def edge_of_chaos(f: AnyFunction, *, bias_var: float = 0.0, largest_q: float | N
     bias_var
         σb², at least 0.
     largest_q
-        Variance of pre-activations up to which an edge counts. By default 25, or twice the bias
-        variance: a sigmoid has one at σw² ≈ 103, deep in saturation, which is of no use, and which
-        ``why`` tells of.
+        Variance of pre-activations up to which an edge counts. By default any, but where units are
+        saturated 25, or twice the bias variance: a sigmoid has an edge at σw² ≈ 103, q ≈ 46, which
+        is of no use, and which ``why`` tells of.
 
     Raises
     ------
@@ -132,14 +132,14 @@ settles; the edge is a single point, at bias variance 0
     """
     activation = as_activation(f)
     bias_var = not_negative("bias_var", bias_var)
-    largest = (
-        max(LARGEST_Q, 2 * bias_var) if largest_q is None else positive("largest_q", largest_q)
-    )
+    largest = math.inf if largest_q is None else positive("largest_q", largest_q)
     points = edge_curve(activation)
     if all(abs(p.bias_var) <= _LEVEL * p.q for p in points):
         return _homogeneous(activation, points[0], bias_var)
     candidates = list(_meetings(activation, points, bias_var))
     stable = [p for p in candidates if _is_stable(activation, p)]
+    if largest_q is None and stable and _saturated(activation, stable[0]):
+        largest = max(_SATURATED, 2 * bias_var)
     near = next((p for p in stable if p.q <= largest), None)
     if near is not None:
         return Edge(activation.name, bias_var, near.weight_var, near.q)

@@ -24,19 +24,19 @@ class Gain:
         Name of φ.
     moments
         Of φ(z), z standard normal.
-    second_moment
+    gain_second_moment
         E[φ²]^(-1/2): keeps the second moment, which is what weights of mean 0 pass on.
-    variance
+    gain_variance
         Var(φ)^(-1/2): keeps the variance, for centred weights or data (Brock, De & Smith 2021).
-    torch
+    torch_gain
         What ``torch.nn.init.calculate_gain`` returns; ``None`` where it has no number.
     """
 
     activation: str
     moments: GaussianMoments
-    second_moment: float
-    variance: float
-    torch: float | None
+    gain_second_moment: float
+    gain_variance: float
+    torch_gain: float | None
 
 
 def gain(f: AnyFunction) -> Gain:
@@ -60,7 +60,7 @@ def gain(f: AnyFunction) -> Gain:
     Examples
     --------
     >>> found = gain("gelu")
-    >>> round(found.second_moment, 10), round(found.variance, 10), found.torch
+    >>> round(found.gain_second_moment, 10), round(found.gain_variance, 10), found.torch_gain
     (1.5335304412, 1.7009262434, None)
     """
     activation = as_activation(f)

@@ -20,9 +20,9 @@ def gain_document(gain: Gain) -> dict[str, Any]:
     return to_plain(
         {
             "moments": {"f": found.f, "f2": found.f2, "var": found.var, "df2": found.df2},
-            "gain_second_moment": gain.second_moment,
-            "gain_variance": gain.variance,
-            "torch_gain": gain.torch,
+            "gain_second_moment": gain.gain_second_moment,
+            "gain_variance": gain.gain_variance,
+            "torch_gain": gain.torch_gain,
         }
     )
 

@@ -47,11 +47,15 @@ class GainView:
         )
         yield ""
         yield Text("Gain: std of the weights times sqrt(fan_in)", style="bold")
-        torch = "nn.init.calculate_gain" + ("" if gain.torch is not None else " has no number")
+        torch = "nn.init.calculate_gain" + ("" if gain.torch_gain is not None else " has no number")
         yield _fields(
-            ("E[φ²]^-1/2", number(gain.second_moment), "keeps the second moment: usual weights"),
-            ("Var(φ)^-1/2", number(gain.variance), "keeps the variance: centred weights"),
-            ("PyTorch", number(gain.torch), torch),
+            (
+                "E[φ²]^-1/2",
+                number(gain.gain_second_moment),
+                "keeps the second moment: usual weights",
+            ),
+            ("Var(φ)^-1/2", number(gain.gain_variance), "keeps the variance: centred weights"),
+            ("PyTorch", number(gain.torch_gain), torch),
         )
 
 
