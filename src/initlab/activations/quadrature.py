@@ -78,8 +78,8 @@ def _require_end(activation: Activation, q: float, size: Floats, far: NDArray[np
     if float(size[far].sum()) > 1e-12 * float(size.sum()):
         raise InvalidValueError(
             f"the moments of {activation.name} at q={q!r} do not exist, or lie beyond {_END:g} "
-            "standard deviations: it grows as fast as the normal density falls; expected a function "
-            "that grows less, or a smaller q"
+            "standard deviations: it grows as fast as the normal density falls; expected a "
+            "function that grows less, or a smaller q"
         )
 
 
