@@ -130,9 +130,9 @@ def test_deep_networks_on_digits(activation: str):
 
 
 def test_a_linear_layer_in_closed_form():
-    """z = W x: the expected square of the spread of z, for any width, if samples are equally long.
+    """The expected square of the spread of W x, for any width, if samples are equally long.
 
-    Var(w) (mean |x|² - |mean x|² / units), the latter as the mean over samples and units is random.
+    It is Var(w) (|x|² - |mean x|² / units): the mean over samples and units is random as well.
     """
     inputs = INPUTS + 1
     inputs /= np.linalg.norm(inputs, axis=0)

@@ -137,8 +137,8 @@ BY_HAND: dict[str, tuple[Callable, Callable, Callable, tuple[float, ...]]] = {
     ),
     "far out": (bent(*FAR), slope_of_bent(*FAR), np.zeros_like, (17.3,)),
     "a slight one in a bent place": (
-        lambda x: np.tanh(x) + 1e-3 * np.maximum(x - 0.7, 0),
-        lambda x: np.cosh(x) ** -2 + np.where(x > 0.7, 1e-3, 0),
+        lambda x: np.tanh(x) + 1e-4 * np.maximum(x - 0.7, 0),
+        lambda x: np.cosh(x) ** -2 + np.where(x > 0.7, 1e-4, 0),
         lambda x: -2 * np.tanh(x) / np.cosh(x) ** 2,
         (0.7,),
     ),
@@ -160,6 +160,12 @@ BY_HAND: dict[str, tuple[Callable, Callable, Callable, tuple[float, ...]]] = {
         lambda x: np.sqrt(x * x + 1e-6),
         lambda x: x / np.sqrt(x * x + 1e-6),
         lambda x: 1e-6 * (x * x + 1e-6) ** -1.5,
+        (),
+    ),
+    "a smooth corner that is all but a kink": (
+        lambda x: np.sqrt(x * x + 1e-12),
+        lambda x: x / np.sqrt(x * x + 1e-12),
+        lambda x: 1e-12 * (x * x + 1e-12) ** -1.5,
         (),
     ),
     "a steep step": (

@@ -20,7 +20,8 @@ from initlab.engine.network import Array, Network
 from initlab.engine.recipe import LossName
 from initlab.theory.blocks import Dense
 from initlab.theory.pairs import pair
-from initlab.theory.signals import LARGEST, weight_variance
+from initlab.theory.signals import weight_variance
+from initlab.theory.states import LARGEST
 
 Floats = NDArray[np.float64]
 

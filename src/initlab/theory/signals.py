@@ -7,13 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-
 from initlab import initializers
 from initlab._base.errors import InvalidValueError
 from initlab._base.numbers import not_negative, within
-from initlab.activations import Activation
-from initlab.activations import moments as gaussian
 from initlab.initializers import Initializer
 from initlab.theory.blocks import (
     Activate,
@@ -26,16 +22,8 @@ from initlab.theory.blocks import (
     require_blocks,
 )
 from initlab.theory.function import as_activation
-from initlab.theory.pairs import pair
+from initlab.theory.states import LEAST, State, activate, drop, normalise
 
-# A variance beyond which there are no moments in float64; a signal that gets there has exploded.
-LARGEST = 1e150
-# One below which numbers lose their digits; a signal that gets there has vanished.
-_LEAST = 1e-300
-# As many standard deviations out, moments take a function into account.
-_END = 38.0
-# Beyond these variances a function is as good as its limit: ratios of moments change no more.
-_LEAST_OF_RATIOS, _LARGEST_OF_RATIOS = 1e-30, 1e30
 _BEYOND = 1e300  # a variance of weights that floats do not hold
 
 
@@ -108,55 +96,13 @@ class Signal:
     layers: tuple[LayerSignal, ...]
 
 
-class _State(NamedTuple):
-    """What is known of the values between two blocks.
-
-    Attributes
-    ----------
-    mean, second, distance
-        E[x], E[x²], and of two inputs E[(x - x')²] / 2.
-    normal
-        Whether x is Gaussian with mean 0.
-    units
-        How many values there are; ``None`` where that is not known.
-    mapped
-        Whether each is a map of positions, which a dense layer takes one by one.
-    relative
-        Relative variance, over draws, of the variance of the pre-activations that x is made of;
-        ``None`` where the theory does not give it.
-    kurtosis
-        Var(x²) / E[x²]²: divided by the units, the relative variance of their mean of x².
-    """
-
-    mean: float
-    second: float
-    distance: float
-    normal: bool
-    units: int | None
-    mapped: bool
-    relative: float | None
-    kurtosis: float
-
-    @property
-    def correlation(self) -> float:
-        """E[x x'] / E[x²]."""
-        return 1 - self.distance / self.second if self.second > 0 else math.nan
-
-    @property
-    def fluctuation(self) -> float | None:
-        """Relative variance over draws of the mean of x² over units."""
-        if self.relative is None or self.units is None:
-            return None
-        return self.relative + self.kurtosis / self.units * (1 + self.relative)
-
-
 class _Passed(NamedTuple):
     """What comes of a block: state behind it, layers met, factor on the squared gradient.
 
     Gradients of the layers are in units of that behind the block.
     """
 
-    state: _State
+    state: State
     layers: tuple[LayerSignal, ...]
     backward: float
 
@@ -213,7 +159,7 @@ def signal(
     second = not_negative("input_second_moment", input_second_moment)
     correlation = within("input_correlation", input_correlation, -1.0, 1.0)
     walk = _Walk(initializer, not_negative("bias_var", bias_var))
-    fed = _State(
+    fed = State(
         mean=0.0,
         second=second,
         distance=(1 - correlation) * second,
@@ -262,7 +208,7 @@ def weight_variance(initializer: Initializer, block: Weighted) -> float:
     )
 
 
-def _fits(block: Weighted, state: _State) -> bool:
+def _fits(block: Weighted, state: State) -> bool:
     """Return whether a layer takes as many values as there are; maps are flattened if need be."""
     if state.units is None:
         return True
@@ -285,7 +231,7 @@ class _Walk:
         self.initializer, self.bias_var = initializer, bias_var
         self.depth = 0
 
-    def run(self, blocks: Iterable[Block], state: _State) -> _Passed:
+    def run(self, blocks: Iterable[Block], state: State) -> _Passed:
         """Go through blocks one after the other, then back."""
         steps: list[tuple[list[LayerSignal], float]] = []
         for block in blocks:
@@ -302,18 +248,20 @@ class _Walk:
             gradient *= backward
         return _Passed(state, tuple(met), gradient)
 
-    def _step(self, block: Block, state: _State) -> _Passed:
+    def _step(self, block: Block, state: State) -> _Passed:
         if isinstance(block, Weighted):
             return self._weigh(block, state)
         if isinstance(block, Residual):
             return self._add(block, state)
         if isinstance(block, Activate):
-            return _activate(as_activation(block.f), state)
-        if isinstance(block, Dropout):
-            return _drop(block.rate, state)
-        return _normalise(state)
+            after, backward = activate(as_activation(block.f), state)
+        elif isinstance(block, Dropout):
+            after, backward = drop(block.rate, state)
+        else:
+            after, backward = normalise(state)
+        return _Passed(after, (), backward)
 
-    def _weigh(self, block: Weighted, state: _State) -> _Passed:
+    def _weigh(self, block: Weighted, state: State) -> _Passed:
         if not _fits(block, state):
             raise InvalidValueError(
                 f"{block} is fed {state.units} {'channels' if state.mapped else 'values'}; "
@@ -323,14 +271,14 @@ class _Walk:
         variance = weight_variance(self.initializer, block)
         factor = variance * block.fans.fan_in
         second = factor * state.second + self.bias_var
-        if second < _LEAST:
+        if second < LEAST:
             second = 0.0
         relative = state.fluctuation if state.units is not None else state.relative
         if second == 0 or not math.isfinite(second):
             relative = None
         elif relative is not None:
             relative *= (factor * state.second / second) ** 2
-        after = _State(
+        after = State(
             0.0,
             second,
             factor * state.distance,
@@ -346,7 +294,7 @@ class _Walk:
             variance * block.fans.fan_out,
         )
 
-    def _add(self, block: Residual, state: _State) -> _Passed:
+    def _add(self, block: Residual, state: State) -> _Passed:
         depth = self.depth
         branch = self.run(block.branch, state)
         if self.depth == depth:
@@ -376,7 +324,7 @@ class _Walk:
             1 + square * branch.backward,
         )
 
-    def _note(self, name: str, weight_std: float | None, state: _State) -> LayerSignal:
+    def _note(self, name: str, weight_std: float | None, state: State) -> LayerSignal:
         spread = state.fluctuation
         return LayerSignal(
             layer=name,
@@ -389,97 +337,3 @@ class _Walk:
             gradient=1.0,
             fluctuation=None if spread is None else math.sqrt(spread),
         )
-
-
-def _activate(activation: Activation, state: _State) -> _Passed:
-    if not state.normal:
-        raise InvalidValueError(
-            f"{activation.name} is fed something that is not Gaussian with mean 0; expected a "
-            "Dense or Convolution layer, or a sum of such, right before it"
-        )
-    if math.isnan(state.second):
-        return _Passed(state._replace(normal=False), (), math.nan)
-    if _explodes(activation, state.second):
-        after = state._replace(
-            mean=math.nan, second=math.inf, distance=math.nan, normal=False, relative=None
-        )
-        return _Passed(after, (), _slope_far_out(activation))
-    q = min(state.second, LARGEST)
-    slope_second = gaussian.derivative_second_moment(activation, q)
-    second = gaussian.second_moment(activation, q)
-    if q == 0:
-        after = state._replace(
-            mean=float(activation(0.0)), second=second, distance=0.0, normal=False, relative=None
-        )
-        return _Passed(after, (), slope_second)
-    within_reach = min(max(q, _LEAST_OF_RATIOS), _LARGEST_OF_RATIOS)
-    kurtosis = _kurtosis(activation, within_reach)
-    relative = state.relative if kurtosis is not None else None
-    if relative is not None and second > 0:
-        relative *= (math.sqrt(q) * gaussian.value_derivative_moment(activation, q) / second) ** 2
-    after = state._replace(
-        mean=gaussian.mean(activation, q),
-        second=second,
-        distance=second * _apart(activation, within_reach, state.distance / state.second),
-        normal=False,
-        relative=relative,
-        kurtosis=kurtosis or 0.0,
-    )
-    return _Passed(after, (), slope_second)
-
-
-def _explodes(activation: Activation, q: float) -> bool:
-    """Return whether E[φ²] is beyond float64, or the variance is and φ grows with it."""
-    ends = activation(np.array([-_END, _END]) * math.sqrt(min(q, LARGEST)))
-    return float(np.abs(ends).max()) > (LARGEST if q <= LARGEST else math.sqrt(LARGEST))
-
-
-def _slope_far_out(activation: Activation) -> float:
-    try:
-        return gaussian.derivative_second_moment(activation, LARGEST)
-    except InvalidValueError:  # it grows faster than linearly
-        return math.inf
-
-
-def _apart(activation: Activation, q: float, gap: float) -> float:
-    """Return 1 - E[φ(u) φ(u')] / E[φ²]; ``nan`` where that is not known."""
-    second = gaussian.second_moment(activation, q)
-    if second == 0 or math.isnan(gap):
-        return math.nan
-    try:
-        return pair(activation, q, min(max(gap, 0.0), 2.0)).distance / second
-    except InvalidValueError:  # it oscillates too fast
-        return math.nan
-
-
-def _kurtosis(activation: Activation, q: float) -> float | None:
-    """Return Var(φ²) / E[φ²]², ``None`` where there is no fourth moment in float64."""
-    try:
-        fourth = gaussian.fourth_moment(activation, q)
-    except InvalidValueError:
-        return None
-    square = gaussian.second_moment(activation, q) ** 2
-    return max(fourth / square - 1, 0.0) if square > 0 else None
-
-
-def _drop(rate: float, state: _State) -> _Passed:
-    kept = 1 - rate
-    after = state._replace(
-        second=state.second / kept,
-        distance=state.distance + state.second * rate / kept,
-        normal=state.normal and rate == 0,
-        # E[x⁴] is divided by kept³, E[x²]² by kept².
-        kurtosis=(state.kurtosis + 1) / kept - 1,
-        relative=state.relative if state.units is not None else None,
-    )
-    return _Passed(after, (), 1 / kept)
-
-
-def _normalise(state: _State) -> _Passed:
-    variance = state.second - state.mean**2
-    if variance <= 0:
-        raise InvalidValueError(
-            "layer normalisation is fed values that are all the same; expected some variance"
-        )
-    after = state._replace(mean=0.0, second=1.0, distance=state.distance / variance, relative=None)
-    return _Passed(after, (), 1 / variance)

@@ -145,7 +145,10 @@ class SignalView:
         yield _title(self.signal.init, self.title)
         over = f"mean of {draws} random networks" if draws > 1 else "one random network"
         yield Text(f"Predicted in the limit of great width; measured: {over}.", style="dim")
-        yield from self._tables(console, options)
+        for table in self._tables(console, options):
+            yield ""
+            yield table
+        yield ""
         yield Text(
             "± is what single networks of this width differ by in E[z²]; gradient² is in units of "
             "that at the last layer.",
@@ -165,7 +168,7 @@ class SignalView:
         return tables
 
     def _table(self, names: Sequence[str]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("layer", justify="right")
         for name in names:
             table.add_column(Text(f"{_QUANTITIES[name]}\npredicted"), justify="right")
@@ -207,7 +210,7 @@ def _plain(value: float) -> str:
 def _share(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{100 * value:.0f} %" if value < 10 else f"{100 * value:.2g} %"
+    return f"{100 * value:.0f} %" if value < 10 else f"{100 * value:.0e} %"
 
 
 def _rounded(value: float, size: float = 1.0) -> float:
