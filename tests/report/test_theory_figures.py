@@ -72,7 +72,7 @@ def test_the_edge_is_where_chi_is_1(diagrams: Mapping[str, PhaseDiagram]):
     points = shown(ax, line)
     assert points[0] == pytest.approx([1, 0], abs=1e-3)
     assert points[-1, 1] == pytest.approx(0.5, abs=0.01)
-    for weight_var, bias_var in points[::60]:
+    for weight_var, bias_var in points[::240]:
         found = fixed_point("tanh", weight_var=weight_var, bias_var=max(bias_var, 0.0))
         assert found.chi_1 == pytest.approx(1, abs=1e-4)
     at = np.interp(0.05, points[:, 1], points[:, 0])
@@ -88,7 +88,7 @@ def test_the_edge_is_dotted_where_no_network_stays(diagrams: Mapping[str, PhaseD
     for label, stays in ((STABLE, True), (UNSTABLE, False)):
         points = shown(ax, lines[label])
         assert len(points) > 10
-        for weight_var, bias_var in points[5:-5:40]:
+        for weight_var, bias_var in points[20:-20:160]:
             q = edge[np.hypot(edge[:, 1] - weight_var, edge[:, 2] - bias_var).argmin(), 0]
             found = fixed_point("gelu", weight_var=weight_var, bias_var=bias_var, start=q)
             each = min(found.fixed_points, key=lambda p: abs(p.chi_1 - 1))
@@ -230,6 +230,20 @@ def test_maps_of_any_size_are_drawn(name: str, options: dict[str, Any]):
     assert low < high
 
 
+def test_the_edge_crosses_a_single_row_where_it_does():
+    diagram = phase_diagram("tanh", size=(20, 1), bias_var=(0.05, 0.05))
+    ax = drawn(diagram).ax_
+    points = shown(ax, labelled(ax)[STABLE])
+    np.testing.assert_allclose(points[:, 0], 1.76095463961, atol=0.01)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0.05"]
+    column = phase_diagram("tanh", size=(1, 20), weight_var=(1.76095463961, 1.76095463961))
+    ax = drawn(column).ax_
+    points = shown(ax, labelled(ax)[STABLE])
+    np.testing.assert_allclose(points[:, 1], 0.05, atol=0.005)
+    single = phase_diagram("relu", size=(20, 1), bias_var=(0.0, 0.0))
+    np.testing.assert_allclose(labelled(drawn(single).ax_)[POINT].get_xydata(), [[2, 0]])
+
+
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     """Return the words of a figure that are drawn, each with its place in pixels."""
     FigureCanvasAgg(figure).draw()
@@ -326,7 +340,7 @@ def test_the_line_is_the_prediction_and_points_are_the_mean(name: str):
     networks = getattr(display.measured, name)
     np.testing.assert_array_equal(predicted.get_xdata(), layers)
     np.testing.assert_allclose(predicted.get_ydata(), expected)
-    assert (predicted.get_linestyle(), predicted.get_marker()) == ("-", "None")
+    assert (predicted.get_linestyle(), predicted.get_marker()) == ("-", "")
     np.testing.assert_array_equal(mean.get_xdata(), layers)
     np.testing.assert_allclose(mean.get_ydata(), networks.mean(axis=0))
     assert (mean.get_linestyle(), mean.get_marker()) == ("None", "o")
@@ -414,6 +428,19 @@ def test_ticks_are_few_and_short(display: PredictedSignalDisplay):
         labels = ticks(display.axes_[name])
         assert 1 <= len(labels) <= 12
         assert not [label for label in labels if "e-0" in label or "e+0" in label]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 7, 60])
+def test_layers_are_counted_in_whole_numbers(depth: int):
+    display = a_signal("relu", "he_normal", depth=depth, draws=1)
+    ax = display.axes_["gradient"]
+    low, high = ax.get_xlim()
+    places = [at for at in ax.get_xticks() if low <= at <= high]
+    assert places
+    assert all(at == int(at) and 1 <= at <= depth for at in places)
+    # One layer is no line: a dash says what is predicted.
+    predicted, _, _ = series(ax)
+    assert (predicted.get_marker() == "_") == (depth == 1)
 
 
 def test_it_draws_into_the_figure_it_is_given():

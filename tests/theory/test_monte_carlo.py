@@ -271,7 +271,12 @@ def test_second_moments_of_the_squared_length_of_narrow_relu_networks(
 
 
 def means_of_squares(
-    sizes: tuple[int, ...], name: str, weight_var: float, draws: int, seed: int
+    sizes: tuple[int, ...],
+    name: str,
+    weight_var: float,
+    draws: int,
+    seed: int,
+    dropout: float = 0.0,
 ) -> Floats:
     """Return the means of z² over the units of each layer, ``(draws, layers)``."""
     rng, activation = np.random.default_rng(seed), activations.get(name)
@@ -282,6 +287,8 @@ def means_of_squares(
         z = np.einsum("dij,dj->di", weights, x) * np.float32(math.sqrt(weight_var / fan_in))
         found.append(np.square(z, dtype=np.float64).mean(axis=1))
         x = activation(z)
+        if dropout:
+            x *= (rng.random(x.shape, dtype=np.float32) >= dropout) / np.float32(1 - dropout)
     return np.stack(found, axis=1)
 
 
@@ -321,6 +328,15 @@ def test_fluctuation_of_narrow_networks_is_exact(
     for layer, means in zip(found, measured.T, strict=True):
         error = layer.variance * layer.fluctuation / math.sqrt(means.size)
         assert abs(means.mean() - layer.variance) <= SIGMAS * error
+
+
+def test_fluctuation_with_dropout_is_exact_too():
+    blocks = [Dense(40, 40), Activate("relu"), Dropout(0.3), Dense(40, 40), Activate("relu")]
+    found = signal([*blocks, Dropout(0.3), Dense(40, 40)], "he_normal").layers
+    measured = np.concatenate(
+        [means_of_squares((40,) * 4, "relu", 2.0, 500, seed, dropout=0.3) for seed in range(20)]
+    )
+    require_fluctuation(found, measured)
 
 
 def test_fluctuation_of_tanh_to_first_order():

@@ -30,7 +30,7 @@ _ROOT_2PI = math.sqrt(2 * math.pi)
 _FULL = 1e-15
 _ROUNDING = 16 * np.finfo(np.float64).eps
 _MOST_CUTS = 40
-_MOST_POINTS = 50_000_000
+_MOST_POINTS = 8_000_000  # a second's work
 
 
 class Pair(NamedTuple):

@@ -27,6 +27,7 @@ _LEAST = 0.02  # share of the map from which on a phase is named
 _SHORT = 0.1  # share of the map's side: shorter contours are ragged ends
 _WORD = np.array([0.06, 0.035])  # half the width and height of a name, likewise
 _DEPTH: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "linestyle": "dashed"}
+_THIN = 1e-6  # a row or a column at 0 that is the only one, to either side
 _FEWEST = 4  # points that a cubic needs
 _SMOOTH = 5  # points of a contour over which its direction is taken
 
@@ -63,14 +64,18 @@ class PhaseDisplay:
         self._depths(ax, np.concatenate([self._name(ax), self._edge(ax)]))
         ax.set_xlabel("weight variance σw² (times 1 / fan_in)", color=style.INK)
         ax.set_ylabel("bias variance σb²", color=style.INK)
+        for axis, values in ((ax.xaxis, diagram.weight_var), (ax.yaxis, diagram.bias_var)):
+            if len(values) == 1:
+                axis.set_ticks(values, [f"{values[0]:g}"])
+        legend = bool(ax.get_legend_handles_labels()[0])
         ax.set_title(
             f"Phases of deep {diagram.activation} networks",
             loc="left",
             fontsize=10,
             color=style.INK,
-            pad=26,  # over the legend
+            pad=26 if legend else 8,
         )
-        if ax.get_legend_handles_labels()[0]:
+        if legend:
             ax.legend(
                 loc="lower left",
                 bbox_to_anchor=(0, 1),
@@ -195,7 +200,7 @@ class PhaseDisplay:
         if len(diagram.edge) < _FEWEST:
             return np.empty((0, 2))
         q, weight, bias, slope = np.array(diagram.edge).T
-        t = np.linspace(math.log(q[0]), math.log(q[-1]), 2000)
+        t = np.linspace(math.log(q[0]), math.log(q[-1]), 8000)
         x, y, steep = (CubicSpline(np.log(q), each)(t) for each in (weight, bias, slope))
         seen = (left <= x) & (x <= right) & (bottom <= y + 1e-12) & (y <= top)
         for wanted, dashes, label in (
@@ -244,8 +249,8 @@ def _draw_line(ax: Axes, pieces: list[Floats], text: str, taken: Floats) -> Floa
 
 def _edges(axis: Floats) -> Floats:
     """Return where the cells around the points of an axis meet."""
-    if len(axis) == 1:
-        return np.array([axis[0] - 0.5, axis[0] + 0.5])
+    if len(axis) == 1:  # as good as no width, so that the edge is where it is at this value
+        return axis[0] + max(_THIN, 0.01 * axis[0]) * np.array([-1, 1])
     middle = (axis[1:] + axis[:-1]) / 2
     return np.concatenate([axis[:1], middle, axis[-1:]])
 

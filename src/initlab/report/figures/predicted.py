@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from initlab.experiments import MeasuredSignal
@@ -62,7 +61,7 @@ class PredictedSignalDisplay:
             self._draw(ax, name)
             ax.set_title(title, fontsize=10, color=style.INK)
             ax.set_xlabel("layer", color=style.INK)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
+            style.layer_ticks(ax, len(self.signal.layers), 6)
             ax.set_xlim(0.5, len(self.signal.layers) + 0.5)
         handles, labels = row[0].get_legend_handles_labels()
         self.figure_.legend(
@@ -109,7 +108,16 @@ class PredictedSignalDisplay:
             ax.fill_between(
                 layers, low, high, color=_PREDICTED, alpha=0.13, linewidth=0, label=label
             )
-        ax.plot(layers, predicted, color=_PREDICTED, linewidth=2.2, label="predicted", zorder=3)
+        ax.plot(
+            layers,
+            predicted,
+            color=_PREDICTED,
+            linewidth=2.2,
+            marker="_" if len(layers) == 1 else "",  # a line needs two points
+            markersize=14,
+            label="predicted",
+            zorder=3,
+        )
         ax.plot(
             layers,
             mean,

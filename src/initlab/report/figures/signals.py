@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from initlab.experiments import Results
@@ -226,8 +225,9 @@ class SignalDisplay:
         ticks = [*style.log_ticks(scale.low, scale.high), *scale.baselines]
         ax.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
         ax.yaxis.minorticks_off()
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        ax.set_xlim(0.8, max((curve.layers[-1] for curve in self.curves), default=1) + 0.2)
+        last = max((curve.layers[-1] for curve in self.curves), default=1)
+        style.layer_ticks(ax, int(last), 10)
+        ax.set_xlim(0.8, last + 0.2)
         ax.set_ylim(limits([scale.low, scale.high, *(at for at, _ in scale.baselines)]))
         for at, _ in scale.baselines:
             ax.axhline(at, color=style.MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)

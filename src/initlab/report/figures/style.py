@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from initlab.report.text import wrap
 
@@ -104,6 +105,14 @@ def dress(ax: Axes) -> None:
     for side, spine in ax.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color(MUTED)
+
+
+def layer_ticks(ax: Axes, layers: int, most: int) -> None:
+    """Mark about ``most`` of so many layers, counted from 1."""
+    if layers <= most:
+        ax.set_xticks(range(1, layers + 1))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, steps=[1, 2, 5, 10]))
 
 
 def legend_beside(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> float:
