@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from initlab._base.errors import InvalidValueError
-from initlab._base.numbers import not_negative, positive
+from initlab._base.numbers import not_negative, positive, within
 from initlab._base.whole import require_whole
 from initlab.activations import Activation
 from initlab.activations import moments as gaussian
@@ -27,6 +27,7 @@ _DECADES, _PER_DECADE = (-10, 8), 32
 _VARIANCES, _APART, _ANGLES = 32, 0.1, 16
 _ROUGHLY = 1e-9
 _LEVEL = 1e-12
+_LARGEST = 1e6  # variance of weights or biases: any bounded φ then stays where there are moments
 _MOST = 4000
 
 
@@ -81,7 +82,7 @@ def phase_diagram(
     f
         Activation, by name or as any function.
     weight_var, bias_var
-        Least and largest, at least 0.
+        Least and largest, from 0 to 1e6.
     size
         How many weight variances, how many bias variances.
     start
@@ -129,7 +130,7 @@ def _axis(name: str, ends: tuple[float, float], count: int) -> Floats:
         low, high = ends
     except (TypeError, ValueError):
         raise InvalidValueError(f"{name}={ends!r}; accepted: a least and a largest value") from None
-    low, high = not_negative(name, low), not_negative(name, high)
+    low, high = (within(name, not_negative(name, end), 0.0, _LARGEST) for end in (low, high))
     count = require_whole("size", count, 1, _MOST)
     if high < low or (high == low and count > 1):
         raise InvalidValueError(f"{name}={ends!r}; accepted: a least value below the largest")

@@ -206,8 +206,11 @@ class _Plane:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
             there = np.stack([self.activation(u), self.activation.slope(u)])
             differences = there - [self.activation(other), self.activation.slope(other)]
-            values = np.square(differences) * (np.exp(-0.5 * z * z) / _ROOT_2PI)
-            return values, _ROUNDING * np.abs(there).max(axis=-1) * np.sqrt(values.max(axis=-1))
+            density = np.exp(-0.5 * z * z) / _ROOT_2PI
+            values = np.square(differences) * density
+            # A slope such as y (1 - y) is rounded by a share of what it is at its largest.
+            largest = (np.abs(there) * np.sqrt(density)).max(axis=(1, 2, 3), keepdims=True)[..., 0]
+            return values, _ROUNDING * largest * np.sqrt(values.max(axis=-1))
 
     def _require(self, good: object) -> None:
         if not good:
