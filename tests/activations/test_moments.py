@@ -386,3 +386,15 @@ def test_equal_names_with_other_functions_are_not_mixed_up():
     )
     assert second_moment(activations.get("relu")) == pytest.approx(0.5)
     assert second_moment(doubled) == pytest.approx(2.0)
+
+
+def test_a_function_that_is_0_around_0_has_its_moments_far_out():
+    shrink = Activation(
+        "shrink",
+        "x beyond ±1/2",
+        "",
+        value=lambda x, ops: ops.where(ops.absolute(x) > 0.5, x, 0.0),
+        derivative=lambda x, ops: ops.where(ops.absolute(x) > 0.5, 1.0, 0.0),
+        kinks=(-0.5, 0.5),
+    )
+    assert 0 <= second_moment(shrink, 1.8e-4) < 1e-250

@@ -244,7 +244,9 @@ def test_shares_of_a_map():
     # Columns at 0, 0.5, ..., 4: ordered below 2, without end from there on.
     text = printed(MapView(diagram))
     assert "weight variance 0 to 4, bias variance 0.1 to 0.5" in text
-    assert re.search(r"ordered +44\.4 %\n +chaotic +0\.0 %\n +diverges +55\.6 %\n", text)
+    assert re.search(
+        r"ordered +44\.4 %\n +critical +0\.0 %\n +chaotic +0\.0 %\n +diverges +55\.6 %\n", text
+    )
     single = phase_diagram("relu", size=(3, 1), bias_var=(0.1, 0.1))
     assert "weight variance 0 to 4, bias variance 0.1\n" in printed(MapView(single))
 

@@ -359,3 +359,14 @@ def test_what_has_no_edge_at_all_is_refused():
     for call in (lambda: edge_of_chaos(np.ones_like), lambda: critical_point(np.ones_like, 1)):
         with pytest.raises(InvalidValueError, match="slope 0 wherever inputs of variance 1 are"):
             call()
+
+
+def test_a_function_that_is_flat_at_0_has_no_edge_there():
+    # (x⁺)²: E[φ'²] = 2q, E[φ²] = 3q²/2, so that σb² = q/4 at χ1 = 1: nothing at q = 0.
+    edge = edge_of_chaos(lambda x: np.maximum(x, 0) ** 2)
+    assert edge.weight_var is None
+    assert edge.why is not None
+    assert "weight variance" not in edge.why
+    above = edge_of_chaos(lambda x: np.maximum(x, 0) ** 2, bias_var=0.25)
+    assert above.why is not None
+    assert "weight variance 0.5 at q = 1, is unstable: V'(q) = 1.5" in above.why

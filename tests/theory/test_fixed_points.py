@@ -610,3 +610,31 @@ def test_points_are_frozen():
     with pytest.raises(AttributeError):
         point.q_star = 1.0  # type: ignore[misc]
     assert point.activation == "tanh"
+
+
+@pytest.mark.parametrize(
+    ("name", "weight_var", "bias_var"), [("tanh", 1e6, 1e5), ("erf", 3e5, 9e4), ("tanh", 3e6, 9e5)]
+)
+def test_chaos_far_in_saturation(name: str, weight_var: float, bias_var: float):
+    # As q grows, tanh and erf become the sign, whose kernel is 2/π asin c; q = σw² + σb².
+    point = fixed_point(name, weight_var=weight_var, bias_var=bias_var)
+    assert point.regime == "chaotic"
+    assert point.q_star == pytest.approx(weight_var + bias_var, rel=5e-3)
+    assert point.c_star is not None
+    kernel = 2 / math.pi * math.asin(point.c_star)
+    expected = (weight_var * kernel + bias_var) / (weight_var + bias_var)
+    assert point.c_star == pytest.approx(expected, rel=5e-3)
+
+
+def test_no_law_where_nothing_is_left_to_bend():
+    # At q = 0, φ is linear on either side of 0: correlations stay unless 0 is a kink.
+    for name in ("elu", "softsign", "tanh", "hardtanh"):
+        assert depth_scales(name, weight_var=1).law is None
+    relu = depth_scales("relu", weight_var=2).law
+    assert relu is not None
+    assert relu.power == 2
+
+
+def test_functions_that_have_no_moments_far_out():
+    point = fixed_point(lambda x: x + np.sin(x) ** 2, weight_var=1.5, bias_var=0.05)
+    assert point.regime == "diverges"

@@ -15,7 +15,7 @@ from scipy import integrate, special, stats
 from initlab import activations
 from initlab._base.errors import InvalidValueError
 from initlab.activations import Activation
-from initlab.theory import as_activation
+from initlab.theory import as_activation, moments
 from initlab.theory.pairs import Pair, pair
 
 NAMES = [*activations.catalogue, "leaky_relu(-0.5)", "elu(2)"]
@@ -368,3 +368,22 @@ def test_opposite_inputs_of_an_odd_function_are_opposite(name: str):
         near, far = pair(activation, 2.0, gap), pair(activation, 2.0, 2 - gap)
         assert far.product == pytest.approx(-near.product, rel=1e-12)
         assert far.slope_product == pytest.approx(near.slope_product, rel=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 0.3, 1.0, 1.9])
+@pytest.mark.parametrize("q", [1e5, 1e6, 1e8])
+def test_a_function_that_is_a_step_to_its_inputs(q: float, gap: float):
+    # Williams 1997; where φ bends within a share of 1e-4 of the inputs, on either side of u = 0.
+    c = 1 - gap
+    found = pair(activations.get("erf"), q, gap)
+    kernel = 2 / math.pi * math.asin(2 * q * c / (1 + 2 * q))
+    slope = 4 / math.pi / math.sqrt((1 + 2 * q) ** 2 - (2 * q * c) ** 2)
+    assert found.product == pytest.approx(kernel, rel=0, abs=1e-12)
+    assert found.slope_product == pytest.approx(slope, rel=1e-8)
+
+
+def test_a_negative_correlation_whose_slopes_are_the_same():
+    # φ' of the sigmoid is even: at c = -1 only the rounding of y (1 - y) is left of a difference.
+    found = pair(activations.get("sigmoid"), 30.0, 2.0)
+    assert found.slope_distance == pytest.approx(0, abs=1e-25)
+    assert found.product == pytest.approx(0.5 - moments("sigmoid", 30.0).f2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from initlab import initializers
 from initlab._base import streams
+from initlab._base.errors import InvalidValueError
 from initlab._base.numbers import not_negative, within
 from initlab._base.whole import require_whole
 from initlab.activations import Activation
@@ -85,6 +86,10 @@ def measure_signal(
     """
     phi, initializer = as_activation(activation), initializers.get(init)
     fully_connected(sizes, phi)  # refuses what is no network
+    if initializers.catalogue[initializer.name].family == "data-driven":
+        raise InvalidValueError(
+            f"{initializer.spec} adapts its weights to data; expected one that draws them alone"
+        )
     deviation = math.sqrt(not_negative("bias_var", bias_var))
     root = math.sqrt(not_negative("input_second_moment", input_second_moment))
     correlation = within("input_correlation", input_correlation, -1.0, 1.0)

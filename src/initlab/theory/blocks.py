@@ -104,7 +104,7 @@ class Convolution:
 
     @property
     def units(self) -> int:
-        """Output channels: positions share their weights, and so their fluctuation."""
+        """Output channels."""
         return self.shape[0]
 
     def __str__(self) -> str:

@@ -192,7 +192,9 @@ def _meetings(
 ) -> Iterator[Critical]:
     """Yield where the edge has the bias variance asked for, by increasing q."""
     if bias_var == 0 and float(activation(0.0)) == 0:
-        yield _critical(activation, 0.0)
+        # Where φ' is 0 at 0, but for the rounding of a computed one, no weights make χ1 = 1 there.
+        if gaussian.derivative_second_moment(activation, 1e-30) > 1e-20:
+            yield _critical(activation, 0.0)
         # Where a function is linear for a while, the edge stays at 0 to rounding.
         points = points[next((k for k, p in enumerate(points) if _away(p)), len(points)) :]
     for before, after in pairwise(points):
@@ -231,7 +233,11 @@ def _why(
                 "χ1 = 1 at a fixed point of the variance would ask for a negative bias variance, "
                 f"at best {most:.3g}: there is no edge of chaos"
             )
-        return f"the edge of chaos ends at bias variance {most:.3g}"
+        least = max(min(p.bias_var for p in points), 0.0)
+        return (
+            f"the edge of chaos has bias variances between {least:.3g} and {most:.3g}, as far as "
+            "it is followed"
+        )
     if not stable:
         p = candidates[0]
         return (

@@ -148,8 +148,10 @@ def law(layer: MeanField, q: float) -> Law | None:
     With g = 1 - c: 1 - C = g - A g^(3/2) for kinks, g - κ g² for a smooth φ with κ = σw² q
     E[φ''²] / 2; so g → 4 / (A l)² and 1 / (κ l).
     """
-    q = q or _GRID[0]
     activation = layer.activation
+    if q == 0 and 0 not in activation.kinks:
+        return None  # so near to 0, φ is linear, and correlations stay as they are
+    q = q or _GRID[0]
     if activation.kinks:
         jumps = np.array([_jump(activation, kink) for kink in activation.kinks])
         density = np.exp(-np.square(activation.kinks) / (2 * q)) / math.sqrt(2 * math.pi)
@@ -231,14 +233,13 @@ def _scanned(layer: MeanField) -> list[float]:
     high = _ceiling(layer)
     grid = [q for q in _GRID if low < q < high]
     grid = [*([low] if low > 0 else []), *grid, *([high] if high < _GRID[-1] else [])]
-    while len(grid) > 1:
+    for reached, q in enumerate(grid):
         try:
-            layer.variance(grid[-1])
+            layer.variance(q)
         except InvalidValueError:
-            grid.pop()  # oscillates or grows too much out there
-        else:
-            return grid
-    layer.variance(grid[0])
+            if reached < 2:
+                raise
+            return grid[:reached]  # it oscillates or grows too much from here on
     return grid
 
 
@@ -302,7 +303,7 @@ def _stable_gap(layer: MeanField, point: FixedPoint) -> tuple[float, float]:
         exact = accuracy == _EXACTLY
         if exact and (abs(off) <= _EXACTLY * gap or abs(step) >= last):
             break  # what is left is rounding
-        gap -= step
+        gap = min(gap - step, 1.0) if step < gap else gap / 4  # it stays above 0
         last = abs(step) if exact else math.inf
         # The root is near, or nearly double: from here on each digit counts.
         if abs(step) <= 1e-4 * gap or abs(off) <= 1e-6 * gap:

@@ -106,6 +106,7 @@ class _Plane:
         self.centers = np.unique([0.0, *activation.kinks]) / self.root
         # A function may bend in a few units, which are few or many standard deviations.
         self.units = np.array([]) if activation.piecewise_linear else self._units()
+        self.near = np.unique(self.centers[:, None] + np.array([0.0, *self.units]))
         self.points = 0
 
     def _units(self) -> Floats:
@@ -180,14 +181,16 @@ class _Plane:
         return factor * total, factor * rounding
 
     def _first_cuts(self, w: Floats) -> tuple[Floats, Floats]:
-        """Cut the line of z at each w where u or u' is at a kink; returns ``(w, panels)`` each."""
+        """Cut the line of z at each w where u or u' is at a kink, and where φ may bend near it.
+
+        Returns ``(w, panels)`` each.
+        """
         shift = self.b * w[:, None]
-        fixed = np.concatenate([self.density, self.units / self.a])
         cuts = np.concatenate(
             [
-                (self.centers - shift) / self.a,
-                (self.mirror * self.centers + shift) / self.a,
-                np.broadcast_to(fixed, (w.size, fixed.size)),
+                (self.near - shift) / self.a,
+                (self.mirror * self.near + shift) / self.a,
+                np.broadcast_to(self.density, (w.size, self.density.size)),
             ],
             axis=1,
         )

@@ -67,7 +67,9 @@ class Point:
     chi_1
         χ1 at q*.
     c_star
-        The stable correlation of two different inputs.
+        The stable correlation of two different inputs. Where q* is 0, this, ξc and the law are the
+        limits for small bias variances: without any, what is left of the inputs keeps its
+        correlation, or nears 1 by a power of the depth if φ has a kink at 0.
     chi_star
         χ at c*: the factor on a small deviation from it.
     xi_q, xi_c

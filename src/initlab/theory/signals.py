@@ -53,8 +53,9 @@ class LayerSignal:
         Standard deviation over draws, relative to ``variance``, of one input's mean of z² over the
         units of the layer, for independent entries (those of orthogonal weights make it less), to
         first order in 1 / width; exactly for ReLU and its like with normal entries. ``None`` where
-        the theory does not give it: at a residual sum and after it, after a normalisation, and
-        once a signal has vanished or exploded.
+        the theory does not give it: at a convolution, whose positions differ in what they are fed,
+        at a residual sum, after either and after a normalisation, and once a signal has vanished
+        or exploded.
     """
 
     layer: str
@@ -274,8 +275,9 @@ class _Walk:
         if second < LEAST:
             second = 0.0
         relative = state.fluctuation if state.units is not None else state.relative
-        if second == 0 or not math.isfinite(second):
-            relative = None
+        mapped = not isinstance(block, Dense)
+        if second == 0 or not math.isfinite(second) or mapped:
+            relative = None  # positions of a map share weights, but not what they are fed
         elif relative is not None:
             relative *= (factor * state.second / second) ** 2
         after = State(
@@ -284,7 +286,7 @@ class _Walk:
             factor * state.distance,
             normal=True,
             units=block.units,
-            mapped=not isinstance(block, Dense),
+            mapped=mapped,
             relative=relative,
             kurtosis=2.0,
         )

@@ -74,13 +74,18 @@ class PointView:
         yield Text(explain(point))
         if point.q_star is not None and point.c_star is not None:
             stable = "stable" if point.stable else "unstable"
+            limit = ", as biases become small" if point.q_star == 0 else ""
             yield ""
             yield _fields(
                 ("q*", number(point.q_star), f"variance of the pre-activations, {stable}"),
                 ("χ1", number(point.chi_1), "factor on the squared gradient, a layer"),
-                ("c*", number(_rounded(point.c_star)), "correlation of two inputs, in the end"),
+                (
+                    "c*",
+                    number(_rounded(point.c_star)),
+                    f"correlation of two inputs, in the end{limit}",
+                ),
                 ("ξq", number(point.xi_q), "layers over which q comes nearer to q* by e"),
-                ("ξc", number(point.xi_c), "layers over which c comes nearer to c* by e"),
+                ("ξc", number(point.xi_c), f"layers over which c comes nearer to c* by e{limit}"),
             )
         if len(point.fixed_points) > 1 or (point.q_star is None and point.fixed_points):
             yield ""
@@ -127,6 +132,7 @@ class MapView:
         with np.errstate(invalid="ignore"):
             shares = (
                 ("ordered", (diagram.chi_1 < 1).mean()),
+                ("critical", (diagram.chi_1 == 1).mean()),
                 ("chaotic", (diagram.chi_1 > 1).mean()),
                 ("diverges", diverges.mean()),
             )

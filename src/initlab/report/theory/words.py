@@ -62,6 +62,8 @@ def _inputs(point: Point, c_star: float) -> str:
 def _over(xi_c: float | None) -> str:
     if xi_c is None or not math.isfinite(xi_c):
         return ""
+    if xi_c == 0:
+        return " at once"
     depth = round(TRAINABLE * xi_c)
     many = f"about {depth} layers" if depth > 1 else "hardly more than one layer"
     return f", by e over {xi_c:.4g} layers, so that {many} can be trained"
