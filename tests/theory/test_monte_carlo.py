@@ -377,8 +377,8 @@ def drawn(init: str, block: Dense | Convolution, seed: int, key: int) -> Any:
 def test_a_stack_of_convolutions_is_its_fans():
     """Strides and groups, around a torus: every position has all its taps.
 
-    Channels fluctuate as units do, positions among them less: within five predicted standard
-    errors. Gradients multiply by a fan-out in place of a fan-in.
+    Within five standard errors over draws, which the theory does not give for maps; they have to be
+    small for that to say something. Gradients multiply by a fan-out in place of a fan-in.
     """
     stack = [
         Convolution((48, 16, 3, 3)),
@@ -410,8 +410,11 @@ def test_a_stack_of_convolutions_is_its_fans():
         variances.append([float(z.detach().square().mean()) for z in kept])
         gradients.append([float(z.grad.square().mean()) for z in kept])
     for k, layer in enumerate(found):
-        error = layer.fluctuation / math.sqrt(draws)
-        assert abs(np.mean(variances, axis=0)[k] / layer.variance - 1) <= SIGMAS * error
+        assert layer.fluctuation is None
+        shares = np.array(variances)[:, k] / layer.variance
+        error = shares.std(ddof=1) / math.sqrt(draws)
+        assert abs(shares.mean() - 1) <= SIGMAS * error
+        assert SIGMAS * error < 0.35
         ratios = np.array(gradients)[:, k] / np.array(gradients)[:, -1]
         error = ratios.std(ddof=1) / math.sqrt(draws)
         # The last gradient is drawn, and divided by: 1 / (64 · 32) of its square.
