@@ -119,7 +119,7 @@ def test_a_seed_gives_the_same_networks_whatever_their_number():
 def test_the_global_generator_is_left_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - the one that is not to be touched
     measure_signal((5, 5), "relu", "he_normal", draws=1)
-    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002 - the global stream is what is meant
 
 
 def test_draws_differ_as_independent_networks_do():

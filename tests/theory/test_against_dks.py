@@ -55,7 +55,7 @@ def transformed(names: list[str], **options: Any) -> dict[str, Callable[[Any], A
                 names, subnet_max_func=plain_network, **options
             )
         finally:
-            np.random.set_state(state)  # noqa: NPY002
+            np.random.set_state(state)  # noqa: NPY002 - the global stream is what is meant
 
 
 @pytest.fixture(scope="module")

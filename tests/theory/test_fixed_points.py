@@ -608,7 +608,7 @@ def test_a_start_at_0_is_refused():
 def test_points_are_frozen():
     point = fixed_point("tanh", weight_var=1.5, bias_var=0.05)
     with pytest.raises(AttributeError):
-        point.q_star = 1.0  # type: ignore[misc]
+        point.q_star = 1.0
     assert point.activation == "tanh"
 
 

@@ -328,7 +328,7 @@ class Unhashable:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Unhashable)
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]
+    __hash__ = None
 
     def __call__(self, x: Any) -> Any:
         return np.maximum(x, self.kink)
@@ -338,7 +338,7 @@ def test_what_cannot_be_a_key_is_converted_each_time():
     for kink in (0.5, 1.5):
         assert as_activation(Unhashable(kink)).kinks == (kink,)
     assert as_activation("relu").kinks == (0,)
-    listed = dataclasses.replace(activations.get("relu"), kinks=[0.0], second_derivative=None)  # pyright: ignore[reportArgumentType]
+    listed = dataclasses.replace(activations.get("relu"), kinks=[0.0], second_derivative=None)
     assert_allclose(as_activation(listed).curvature([-1.0, 1.0]), 0, atol=1e-12)
 
 

@@ -252,7 +252,7 @@ def test_what_is_no_activation_is_refused():
     with pytest.raises(UnknownNameError, match="tahn"):
         variance_map("tahn", 1, weight_var=1)
     with pytest.raises(InvalidValueError, match="neither the name of an activation nor"):
-        variance_map(3, 1, weight_var=1)  # type: ignore[arg-type]
+        variance_map(3, 1, weight_var=1)
 
 
 @pytest.mark.parametrize("q", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)])

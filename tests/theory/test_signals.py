@@ -305,7 +305,7 @@ def test_an_initialiser_and_a_network_are_taken_as_well_as_a_name_and_blocks():
     assert signal(fully_connected([20, 30, 5], np.tanh), "glorot_normal").layers[1].variance == (
         pytest.approx(named.layers[1].variance, rel=1e-10)
     )
-    assert signal(Dense(3, 4), "lecun_normal").layers[0].variance == pytest.approx(1)  # pyright: ignore[reportArgumentType]
+    assert signal(Dense(3, 4), "lecun_normal").layers[0].variance == pytest.approx(1)
 
 
 def test_a_function_of_ones_own_gives_the_same_as_the_catalogue():
@@ -507,21 +507,21 @@ def test_networks_that_do_not_fit_are_refused(blocks: Any, message: str):
         (lambda: Dense(3, 2.5), "fan_out"),
         (lambda: Dense(True, 3), "fan_in"),
         (lambda: Convolution((8,)), "cannot read fans from shape"),
-        (lambda: Convolution(8), "cannot read fans from shape"),  # pyright: ignore[reportArgumentType]
+        (lambda: Convolution(8), "cannot read fans from shape"),
         (lambda: Convolution((8, 4, 3), groups=3), "groups=3 does not divide"),
         (lambda: Convolution((8, 4, 3), size=1), "leaves no output"),
         (lambda: Convolution((8, 4, 3), stride=0), "stride"),
         (lambda: Dropout(1), "dropout=1 drops everything"),
         (lambda: Dropout(-0.1), "dropout=-0.1 is not between"),
-        (lambda: Dropout("a"), "dropout='a' is not a finite number"),  # pyright: ignore[reportArgumentType]
+        (lambda: Dropout("a"), "dropout='a' is not a finite number"),
         (lambda: Residual((Dense(3, 3),), math.nan), "scale=nan"),
-        (lambda: Residual((3,)), "3 is no part of a network"),  # pyright: ignore[reportArgumentType]
-        (lambda: Residual(None), "None is no part of a network"),  # pyright: ignore[reportArgumentType]
-        (lambda: Activate(None), "f=None is neither"),  # pyright: ignore[reportArgumentType]
+        (lambda: Residual((3,)), "3 is no part of a network"),
+        (lambda: Residual(None), "None is no part of a network"),
+        (lambda: Activate(None), "f=None is neither"),
         (lambda: Activate(np.sign), "sign jumps"),
         (lambda: fully_connected((3,), "relu"), "do not make a network"),
         (lambda: fully_connected((), "relu"), "do not make a network"),
-        (lambda: fully_connected(3, "relu"), "is no sequence"),  # pyright: ignore[reportArgumentType]
+        (lambda: fully_connected(3, "relu"), "is no sequence"),
         (lambda: fully_connected((3, 0), "relu"), "fan_out"),
         (lambda: fully_connected((3, 2), math.tanh), "fails on an array"),
     ],

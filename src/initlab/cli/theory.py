@@ -147,8 +147,8 @@ def signal(  # noqa: PLR0913 - one parameter an option
 
 
 def _gain(f: str, *, json: bool) -> int:
-    from initlab.report import theory as views  # noqa: PLC0415 - see above
-    from initlab.theory import as_activation, gain  # noqa: PLC0415 - see above
+    from initlab.report import theory as views  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.theory import as_activation, gain  # noqa: PLC0415 - heavy, and not always needed
 
     activation = as_activation(_function(f))
     found = gain(activation)
@@ -157,25 +157,25 @@ def _gain(f: str, *, json: bool) -> int:
 
 
 def _point(f: str, options: dict[str, float], *, json: bool) -> int:
-    from initlab.report import theory as views  # noqa: PLC0415 - see above
-    from initlab.theory import fixed_point  # noqa: PLC0415 - see above
+    from initlab.report import theory as views  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.theory import fixed_point  # noqa: PLC0415 - heavy, and not always needed
 
     found = fixed_point(_function(f), **options)
     return _print(views.PointView(found), views.point_document(found), json=json)
 
 
 def _edge(f: str, bias_var: float, largest_q: float | None, *, json: bool) -> int:
-    from initlab.report import theory as views  # noqa: PLC0415 - see above
-    from initlab.theory import edge_of_chaos  # noqa: PLC0415 - see above
+    from initlab.report import theory as views  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.theory import edge_of_chaos  # noqa: PLC0415 - heavy, and not always needed
 
     found = edge_of_chaos(_function(f), bias_var=bias_var, largest_q=largest_q)
     return _print(views.EdgeView(found), views.edge_document(found), json=json)
 
 
 def _map(f: str, options: dict[str, Any], out: Path | None, *, json: bool) -> int:
-    from initlab.report import theory as views  # noqa: PLC0415 - see above
-    from initlab.report.figures import PhaseDisplay, style  # noqa: PLC0415 - see above
-    from initlab.theory import phase_diagram  # noqa: PLC0415 - see above
+    from initlab.report import theory as views  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.report.figures import PhaseDisplay, style  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.theory import phase_diagram  # noqa: PLC0415 - heavy, and not always needed
 
     _require_place(out)
     found = phase_diagram(_function(f), **options)
@@ -196,11 +196,11 @@ def _signal(
     *,
     json: bool,
 ) -> int:
-    from initlab._base.whole import require_whole  # noqa: PLC0415 - see above
-    from initlab.experiments import measure_signal  # noqa: PLC0415 - see above
-    from initlab.report import theory as views  # noqa: PLC0415 - see above
-    from initlab.report.figures import PredictedSignalDisplay, style  # noqa: PLC0415 - see above
-    from initlab.theory import as_activation, fully_connected, signal  # noqa: PLC0415 - see above
+    from initlab._base.whole import require_whole  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.experiments import measure_signal  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.report import theory as views  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.report.figures import PredictedSignalDisplay, style  # noqa: PLC0415 - heavy, and not always needed
+    from initlab.theory import as_activation, fully_connected, signal  # noqa: PLC0415 - heavy, and not always needed
 
     depth, width = (
         require_whole(name, size, 1, _MOST)
@@ -226,7 +226,7 @@ def _function(text: str) -> Any:
 
 
 def _print(view: RenderableType, document: dict[str, Any], *, json: bool) -> int:
-    from initlab._base.records import dumps  # noqa: PLC0415 - see above
+    from initlab._base.records import dumps  # noqa: PLC0415 - heavy, and not always needed
 
     say(dumps(document) if json else rendered([view]).rstrip("\n"))
     return 0
@@ -255,7 +255,7 @@ def _many(count: int, word: str) -> str:
 
 
 def _save(path: Path, png: bytes, *, json: bool) -> None:
-    from initlab._base.records import write_file  # noqa: PLC0415 - see above
+    from initlab._base.records import write_file  # noqa: PLC0415 - heavy, and not always needed
 
     write_file(path, png)
     if not json:
