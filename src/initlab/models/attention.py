@@ -96,7 +96,9 @@ def _rows(graph: Graph, layer: int, source: int) -> list[int] | None:
         return moved[index]
 
     try:
-        return [int(row) for row in at(source).unique()]
+        reached = torch.zeros(graph.nodes[layer].shape[-1], dtype=torch.bool)
+        reached[at(source)] = True  # faster than sorting
+        return [int(row) for row in reached.nonzero()]
     except Exception:  # noqa: BLE001 - values moved in a way that needs more than their numbers
         return None
 

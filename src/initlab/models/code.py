@@ -108,12 +108,12 @@ def _one(one: Assignment, facts: ModelFacts, context: Context) -> list[str]:
 def _loop(group: Sequence[Assignment], facts: ModelFacts, context: Context) -> list[str]:
     fact = facts.parameters[group[0].name]
     lines = statements(group[0], fact, "p[name]", "name", context)
-    head = _for([one.name for one in group])
+    head = loop_over([one.name for one in group])
     return [*head, *(_INDENT + line for line in _formatted(lines, indent=8))]
 
 
-def _for(names: Sequence[str]) -> list[str]:
-    """Write the head of a loop over names."""
+def loop_over(names: Sequence[str]) -> list[str]:
+    """Write the head of a loop over names, those that are numbered as a range."""
     folded = fold(names)
     if len(folded) == 1 and _is_loop(folded[0]):
         line = f"for name in [{_expression(folded[0])}]:"
@@ -160,8 +160,11 @@ def _expression(names: Names) -> str:
 
 def _numbers(numbers: Sequence[int]) -> str:
     first, last = numbers[0], numbers[-1]
-    if tuple(numbers) != tuple(range(first, last + 1)):
+    step = numbers[1] - first if len(numbers) > 1 else 1
+    if tuple(numbers) != tuple(range(first, last + 1, step)):
         return f"[{', '.join(map(str, numbers))}]"
+    if step > 1:
+        return f"range({first}, {last + 1}, {step})"
     return f"range({last + 1})" if first == 0 else f"range({first}, {last + 1})"
 
 

@@ -73,7 +73,7 @@ class Recorder(TorchDispatchMode):
     def finish(self, output: Any) -> Graph:
         """Return the graph of a run that returned this."""
         ends: list[int] = []
-        for leaf in _tensors(output):
+        for leaf in tensors_of(output):
             node = self._signal(leaf)
             if node is not None:
                 ends.append(node)
@@ -120,8 +120,13 @@ class Recorder(TorchDispatchMode):
     def _add(self, kind: Any, op: str, parents: tuple[int, ...], value: Tensor, **more: Any) -> int:
         module = self._modules[-1] if self._modules else ""
         shape = tuple(int(size) for size in value.shape)
-        self.nodes.append(Node(len(self.nodes), kind, op, parents, shape, module=module, **more))
-        return len(self.nodes) - 1
+        node = Node(len(self.nodes), kind, op, parents, shape, module=module, **more)
+        self.nodes.append(node)
+        self.made_node(node, value)
+        return node.index
+
+    def made_node(self, node: Node, value: Tensor) -> None:
+        """Look at the value of a new node; there is something to see where the run has values."""
 
     def _note_parameter(self, func: Any, args: Sequence[Any], kwargs: Any, output: Any) -> None:
         """Follow a parameter through views and through what is computed from it."""
@@ -241,15 +246,15 @@ def _is_all(value: Tensor) -> bool:
         return False
 
 
-def _tensors(output: Any, depth: int = 6) -> Iterator[Tensor]:
+def tensors_of(output: Any, depth: int = 6) -> Iterator[Tensor]:
     """Yield the tensors in what a model returned: in containers, mappings and objects' fields."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
         for value in output.values():
-            yield from _tensors(value, depth - 1)
+            yield from tensors_of(value, depth - 1)
     elif isinstance(output, (tuple, list)):
         for value in output:
-            yield from _tensors(value, depth - 1)
+            yield from tensors_of(value, depth - 1)
     elif depth > 0 and not isinstance(output, nn.Module) and hasattr(output, "__dict__"):
-        yield from _tensors(dict(vars(output)), depth - 1)
+        yield from tensors_of(dict(vars(output)), depth - 1)

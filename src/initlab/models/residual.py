@@ -209,16 +209,19 @@ def _statistic_of(graph: Graph, index: int) -> int | None:
     """Return the signal whose mean, through pointwise operations, a node is; None for any other."""
     node = graph.nodes[index]
     seen_mean = False
-    while node.parents and (node.kind in {"pointwise", "shape"} or node.kind in {"mean", "sum"}):
-        if node.kind in {"mean", "sum"}:
-            seen_mean = True
+    while node.parents and (node.kind in {"pointwise", "shape"} or _is_reduction(node)):
+        seen_mean |= _is_reduction(node)
         index = node.parents[0]
         node = graph.nodes[index]
-        if seen_mean and node.kind not in {"pointwise", "shape", "mean", "sum"}:
+        if seen_mean and not (node.kind in {"pointwise", "shape"} or _is_reduction(node)):
             break
         if seen_mean and not (node.kind == "pointwise" and node.op in {"pow", "mul", "square"}):
             return index
     return index if seen_mean else None
+
+
+def _is_reduction(node: Node) -> bool:
+    return node.kind in {"mean", "sum"} or node.op == "linalg_vector_norm"
 
 
 def _terms(node: Node) -> tuple[int, int] | None:

@@ -40,7 +40,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
         If the model does not run on these inputs; the message carries the error.
     """
     try:
-        with _silenced():
+        with silenced():
             graph, made = _record(model, inputs, fake=True)
     except Exception:  # noqa: BLE001 - whatever the model's code raises when it sees no values
         return _trace_values(model, inputs)
@@ -51,7 +51,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
 
 def _trace_values(model: nn.Module, inputs: Inputs) -> Graph:
     try:
-        with _silenced():
+        with silenced():
             return _record(model, inputs, fake=False)[0]
     except Exception as error:
         reason = str(error).strip().splitlines()
@@ -73,8 +73,8 @@ def _record(
     """Return the graph, and the tensors made on the way, which nothing should keep."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_as_found(model))
-        stack.enter_context(_without_fast_path())
+        stack.enter_context(as_found(model))
+        stack.enter_context(without_fast_path())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         substitute: Callable[[Tensor], Tensor] = _copied
         mode = None
@@ -98,7 +98,7 @@ def _record(
         leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         for leaf, second in zip(leaves, inputs.second_moments(), strict=True):
             recorder.source(leaf, second)
-        stack.enter_context(_hooked(model, recorder))
+        stack.enter_context(hooked(model, recorder))
         if mode is not None:
             stack.enter_context(mode)
         stack.enter_context(recorder)
@@ -116,7 +116,7 @@ def _unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
 
 
 @contextlib.contextmanager
-def _silenced() -> Generator[None]:
+def silenced() -> Generator[None]:
     """Keep a trial run's warnings, and PyTorch's word on what stops it, from being printed."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
@@ -134,7 +134,7 @@ def _copied(value: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _as_found(model: nn.Module) -> Generator[None]:
+def as_found(model: nn.Module) -> Generator[None]:
     """Run in evaluation mode; each module has its attributes back afterwards.
 
     Hooks and caches of the model's own keep tensors in its modules, which here may have no data.
@@ -165,7 +165,7 @@ def _remember(holder: Any, holders: dict[int, tuple[Any, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _without_fast_path() -> Generator[None]:
+def without_fast_path() -> Generator[None]:
     """Let attention modules run step by step, not as one fused operation."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -176,7 +176,7 @@ def _without_fast_path() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _hooked(model: nn.Module, recorder: Recorder) -> Generator[None]:
+def hooked(model: nn.Module, recorder: Recorder) -> Generator[None]:
     """Tell the recorder which module is running."""
     handles: list[Any] = []
 

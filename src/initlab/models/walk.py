@@ -35,12 +35,15 @@ class Walk:
         What is known of each parameter.
     graph, signals, additions
         The traced operations, their moments, and the residual additions among them.
+    inputs
+        What it ran on.
     """
 
     facts: ModelFacts
     graph: Graph | None = None
     signals: tuple[Signal, ...] = ()
     additions: tuple[Addition, ...] = ()
+    inputs: Inputs | None = None
 
 
 def walk(model: nn.Module, batch: Any = None, kept: Collection[str] = ()) -> Walk:
@@ -68,7 +71,16 @@ def walk(model: nn.Module, batch: Any = None, kept: Collection[str] = ()) -> Wal
     ran = _run(model, batch)
     if isinstance(ran, str):
         return Walk(structure.chained(model, replace(facts, traced=False, notes=(ran,))))
-    graph, _ = ran
+    graph, inputs = ran
+    return replace(_read(model, facts, graph, kept), inputs=inputs)
+
+
+def read(model: nn.Module, graph: Graph, kept: Collection[str] = ()) -> Walk:
+    """Read a model whose run was recorded; see :func:`walk`."""
+    return _read(model, structure.read_model(model), graph, kept)
+
+
+def _read(model: nn.Module, facts: ModelFacts, graph: Graph, kept: Collection[str]) -> Walk:
     found = additions(graph)
     known = _known(model, facts, kept)
     scales = {
@@ -190,7 +202,7 @@ def _tell(
                 bias_variance=shares.get(main.index, 0.0) if told.kind != "embedding" else 0.0,
                 output=any(node.index in last for node in nodes),
                 branch=branches.get(name),
-                offset=next((n.factor.offset for n in nodes if n.factor is not None), 0.0),
+                offset=_offset(nodes),
             )
             told = _projecting(told, [roles[n.index] for n in nodes if n.index in roles])
         parameters[name] = told
@@ -202,6 +214,12 @@ def _tell(
         depth=_depth(graph),
         branches=tuple(dict.fromkeys(branches.values())),
     )
+
+
+def _offset(nodes: Iterable[Node]) -> float:
+    """Return the number that a scale is kept as the distance from."""
+    uses = (use for node in nodes for use in (node.factor, node.weight) if use is not None)
+    return next((use.offset for use in uses if use.offset), 0.0)
 
 
 def _uses(facts: ModelFacts, graph: Graph, canonical: Mapping[str, str]) -> dict[str, list[Node]]:

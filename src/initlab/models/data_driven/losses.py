@@ -38,32 +38,44 @@ def settle(
     """
     if loss is not None:
         return targets, loss
-    if targets is None and _own_loss(result) is not None:
-        return None, lambda result, _: cast("Tensor", _own_loss(result))
-    output = _first(result)
+    if targets is None and own_loss(result) is not None:
+        return None, lambda result, _: cast("Tensor", own_loss(result))
+    output = first_output(result)
     if targets is None:
         targets = _random_targets(output, seed)
     targets = targets.to(output.device)
     if not targets.is_floating_point():
-        _check_classes(output, targets)
-        return targets, lambda result, targets: _cross_entropy(_first(result), targets)
+        check_classes(output, targets)
+        return targets, lambda result, targets: cross_entropy(first_output(result), targets)
     if targets.shape != output.shape:
         raise InvalidValueError(
             f"targets of shape {tuple(targets.shape)} for an output of shape "
             f"{tuple(output.shape)}; accepted: the same shape, classes as whole numbers, or a loss="
         )
     return targets, lambda result, targets: functional.mse_loss(
-        _first(result), targets.to(_first(result).dtype)
+        first_output(result), targets.to(first_output(result).dtype)
     )
 
 
-def _own_loss(result: Any) -> Tensor | None:
-    """Return the loss that models with labels among their arguments return."""
-    found = cast("Mapping[str, Any]", result).get("loss") if isinstance(result, Mapping) else None
+def own_loss(result: Any) -> Tensor | None:
+    """Return the loss that a model returns itself: alone, or as the ``loss`` of what it returns."""
+    if isinstance(result, Tensor):
+        return result if result.dim() == 0 and result.is_floating_point() else None
+    if isinstance(result, Mapping):
+        found = cast("Mapping[str, Any]", result).get("loss")
+    else:
+        found = getattr(result, "loss", None)
     return found if isinstance(found, Tensor) and found.numel() == 1 else None
 
 
-def _first(result: Any) -> Tensor:
+def first_output(result: Any) -> Tensor:
+    """Return the first floating-point tensor of what a model returned.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is none.
+    """
     found = outputs(result)
     if not found:
         raise InvalidValueError(
@@ -81,21 +93,29 @@ def _random_targets(output: Tensor, seed: int) -> Tensor:
     return torch.as_tensor(stream.standard_normal(tuple(output.shape)), dtype=output.dtype)
 
 
-def _check_classes(output: Tensor, targets: Tensor) -> None:
-    if output.dim() >= 2 and targets.shape in (output.shape[:-1], _places(output)):
+def check_classes(output: Tensor, targets: Tensor) -> None:
+    """Refuse class numbers whose shape does not go with that of the scores.
+
+    Raises
+    ------
+    InvalidValueError
+        With both shapes.
+    """
+    if output.dim() >= 2 and targets.shape in (output.shape[:-1], places(output)):
         return
     raise InvalidValueError(
         f"classes of shape {tuple(targets.shape)} for an output of shape {tuple(output.shape)}; "
-        f"accepted: {tuple(_places(output))} or {tuple(output.shape[:-1])}, or a loss="
+        f"accepted: {tuple(places(output))} or {tuple(output.shape[:-1])}, or a loss="
     )
 
 
-def _places(output: Tensor) -> torch.Size:
+def places(output: Tensor) -> torch.Size:
     """Return the shape without the second axis, where PyTorch has the classes."""
     return output.shape[:1] + output.shape[2:]
 
 
-def _cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
-    if targets.shape != _places(output):  # classes last, as language models have them
+def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy; classes stand in the second axis, or in the last."""
+    if targets.shape != places(output):  # classes last, as language models have them
         output = output.movedim(-1, 1)
     return functional.cross_entropy(output, targets.long())

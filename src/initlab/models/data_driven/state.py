@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from initlab._base.errors import InvalidValueError, UnknownNameError
 from initlab.models.inputs import Inputs, given
+from initlab.models.trace import without_fast_path
 
 _BY_BATCH = (
     nn.BatchNorm1d,
@@ -106,7 +107,7 @@ def adapted(model: nn.Module, parameters: Mapping[str, nn.Parameter], seed: int)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_random_numbers(model, seed))
         stack.enter_context(_as_before(model))
-        stack.enter_context(_without_fast_path())
+        stack.enter_context(without_fast_path())
         stack.enter_context(torch.inference_mode(mode=False))
         try:
             _prepare(model, parameters)
@@ -164,14 +165,3 @@ def _own_random_numbers(model: nn.Module, seed: int) -> Generator[None]:
         for index in on_gpu:
             torch.cuda.default_generators[index].manual_seed(seed % 2**63)
         yield
-
-
-@contextlib.contextmanager
-def _without_fast_path() -> Generator[None]:
-    """Have attention computed in single steps, not by one kernel that hides its products."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
