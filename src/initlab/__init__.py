@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         activations,
         course,
         data,
+        diagnosis,
         engine,
         experiments,
         initializers,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
         OutputError,
         UnknownNameError,
     )
+    from initlab.diagnosis import diagnose, treat
+    from initlab.diagnosis.diagnosis import Diagnosis
     from initlab.initializers import get
     from initlab.models import initialize, preview
     from initlab.report.comparison import Comparison, compare
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "DataError",
+    "Diagnosis",
     "InitlabError",
     "InvalidValueError",
     "MissingPackageError",
@@ -53,6 +57,8 @@ __all__ = [
     "compare",
     "course",
     "data",
+    "diagnose",
+    "diagnosis",
     "engine",
     "experiments",
     "get",
@@ -64,6 +70,7 @@ __all__ = [
     "report",
     "sampling",
     "theory",
+    "treat",
 ]
 
 # Where a public name lives; one that is not listed is a submodule.
@@ -76,9 +83,12 @@ _HOMES = {
     "OutputError": "initlab._base.errors",
     "UnknownNameError": "initlab._base.errors",
     "compare": "initlab.report.comparison",
+    "Diagnosis": "initlab.diagnosis.diagnosis",
+    "diagnose": "initlab.diagnosis",
     "get": "initlab.initializers",
     "initialize": "initlab.models",
     "preview": "initlab.models",
+    "treat": "initlab.diagnosis",
 }
 
 

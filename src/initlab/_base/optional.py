@@ -9,6 +9,7 @@ from initlab._base.errors import MissingPackageError
 
 _EXTRAS = {
     "torch": "torch",
+    "safetensors": "torch",
     "jax": "jax",
     "keras": "keras",
     "flax": "flax",
