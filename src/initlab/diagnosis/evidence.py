@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -206,12 +206,38 @@ def gather(
     """Read the model beside its run."""
     if run.graph.nodes:
         ideal = read(model, run.graph)
-        actual = read(model, run.graph, set(ideal.facts.parameters))
+        actual = read(model, _measured(run), set(ideal.facts.parameters))
     else:
         ideal = actual = walk(model)
     values = _values(model, ideal.facts)
     looks = _pretrained(model, ideal.facts, values)
     return Evidence(model, inputs, run, ideal, actual, values, making, optimizer, looks)
+
+
+def _measured(run: Run) -> Graph:
+    """Return the graph with what was measured of its attentions: how many keys queries look at."""
+    nodes = list(run.graph.nodes)
+    for node in run.graph.nodes:
+        found: float | None = None
+        if node.index in run.scores:
+            found = run.scores[node.index].concentration
+        elif node.kind == "matmul":
+            found = next((c for p in node.parents if (c := _concentration(run, p))), None)
+        if found:
+            geometry = {**node.geometry, "concentration": found}
+            nodes[node.index] = replace(node, geometry=geometry)
+    return replace(run.graph, nodes=tuple(nodes))
+
+
+def _concentration(run: Run, index: int) -> float | None:
+    """Return the mean of Σ p² of the softmax that a signal is; None if it is none."""
+    node = run.graph.nodes[index]
+    while node.kind == "shape" and node.parents:
+        node = run.graph.nodes[node.parents[0]]
+    numbers = run.numbers.get(node.index)
+    if node.kind != "softmax" or "log" in node.op or numbers is None:
+        return None
+    return numbers.second * node.shape[-1]
 
 
 def _values(model: nn.Module, facts: ModelFacts) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ class Observer(Recorder):
         output = super().__torch_dispatch__(func, types, args, kwargs)
         for node in self.nodes[before:]:
             if node.kind == "attention" and len(leaves) > 1:
-                self._score(node, leaves, kwargs or {})
+                self._score(node, leaves, func, args, kwargs or {})
             elif operators.is_in_place(func):
                 self.written.append(node.index)
         return output
@@ -133,9 +133,23 @@ class Observer(Recorder):
 
         return receive
 
-    def _score(self, node: Node, leaves: Sequence[Tensor], kwargs: Mapping[str, Any]) -> None:
+    def _score(
+        self,
+        node: Node,
+        leaves: Sequence[Tensor],
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        names = [argument.name for argument in func._schema.arguments]  # noqa: SLF001 - its only home
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
         with torch.no_grad():
-            found = scores(leaves[0], leaves[1], kwargs.get("scale"))
+            found = scores(
+                leaves[0],
+                leaves[1],
+                given.get("scale"),
+                causal=bool(given.get("is_causal")),
+            )
         if found is not None:
             self.scores[node.index] = found
 

@@ -152,13 +152,16 @@ class Scores:
         Standard deviation of the scores of one query, over its keys.
     saturated
         Share of queries whose largest probability is above 0.9, without a mask.
+    concentration
+        Mean of Σ p² over the keys of a query: 1 / keys if it looks at all alike, 1 if at one.
     """
 
     std: float
     saturated: float
+    concentration: float
 
 
-def scores(query: Tensor, key: Tensor, scale: float | None) -> Scores | None:
+def scores(query: Tensor, key: Tensor, scale: float | None, *, causal: bool) -> Scores | None:
     """Look at some of the scores q·k; None where there are too few keys to tell."""
     if query.dim() != 4 or key.dim() != 4 or key.shape[-2] < _FEWEST_KEYS:
         return None
@@ -168,4 +171,7 @@ def scores(query: Tensor, key: Tensor, scale: float | None) -> Scores | None:
         q, k = q[:, :1], k[:, :1]
     s = (q @ k.transpose(-1, -2)) * (scale if scale is not None else q.shape[-1] ** -0.5)
     spread = float(s.std(dim=-1).square().mean().sqrt())
-    return Scores(spread, _share(s.softmax(-1).amax(-1) > _CERTAIN))
+    saturated = _share(s.softmax(-1).amax(-1) > _CERTAIN)
+    if causal:
+        s = s.masked_fill(torch.ones_like(s, dtype=torch.bool).triu(1), -torch.inf)
+    return Scores(spread, saturated, float(s.softmax(-1).square().sum(-1).mean()))

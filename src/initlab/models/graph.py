@@ -99,7 +99,8 @@ class Node:
         Of a concatenation: shares, how many values each parent has. Of an input: its E[x²]. Of a
         convolution: stride, padding, dilation, transposed, output_padding, groups, and size
         of map and kernel. Of another layer: outputs, the number of values that an input reaches.
-        Of an attention: the heads of query, key and value.
+        Of an attention: the heads of query, key and value. Of its product with the values:
+        concentration, the mean of Σ p² over a query's probabilities, where it was measured.
     part, parts
         For a slice: which one of how many equal ones.
     """

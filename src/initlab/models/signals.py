@@ -250,15 +250,25 @@ def _matmul(node: Node, parents: Mapping[int, Signal]) -> Signal:
         return first(node, parents)
     for one, other in (signals, reversed(signals)):
         if one.source is None and abs(one.mean * node.count - 1) < 1e-6:  # weights of a mean
-            return gaussian(other.mean, other.variance, node.index)
+            return _averaged(node, other)
     second = signals[0].second * signals[1].second
     mean = signals[0].mean * signals[1].mean
     return gaussian(mean * node.count, max(second - mean**2, 0.0) * node.count, node.index)
 
 
 def _attention(node: Node, parents: Mapping[int, Signal]) -> Signal:
-    value = parents[node.parents[-1]]
-    return gaussian(value.mean, value.variance, node.index, 1.0)
+    return _averaged(node, parents[node.parents[-1]])
+
+
+def _averaged(node: Node, value: Signal) -> Signal:
+    """Return a mean with the probabilities p of an attention as weights: of Σ p² of the variance.
+
+    Σ p², where it was measured, stands in the node; else each query is taken to look at one key.
+    """
+    concentration = float(node.geometry.get("concentration", 1.0))
+    shared = value.covariance
+    variance = shared + (value.variance - shared) * concentration
+    return gaussian(value.mean, variance, node.index, 1.0 if concentration == 1 else 0.0)
 
 
 def _recurrent(node: Node, _parents: Mapping[int, Signal]) -> Signal:
