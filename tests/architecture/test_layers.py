@@ -59,4 +59,5 @@ def test_a_breach_is_caught(tmp_path: Path, file: str, line: str, broken: str):
     result = lint_imports(tmp_path)
     assert result.returncode == 1
     contracts = result.stdout.splitlines()
-    assert any(broken in text and text.endswith("BROKEN") for text in contracts), result.stdout
+    # Behind the word may stand how many imports the contract lets pass.
+    assert any(broken in text and " BROKEN" in text for text in contracts), result.stdout

@@ -41,6 +41,29 @@ def test_the_examples_of_the_guide_to_the_theory_run():
     assert run_examples("theory.md").count("residual") == 12
 
 
+def test_the_examples_of_the_guide_to_the_diagnosis_run():
+    printed = run_examples("diagnose.md")
+    assert "('LAYER02',)" in printed
+    assert printed.endswith("healthy\n")
+
+
+CHECKS = sorted(page.stem for page in (DOCS / "diagnosis").glob("*0*.md"))
+
+
+def test_each_check_is_in_the_guide_to_the_diagnosis():
+    guide = (DOCS / "diagnose.md").read_text()
+    for code in CHECKS:
+        title = (
+            (DOCS / "diagnosis" / f"{code}.md").read_text().partition("\n")[0].partition(": ")[2]
+        )
+        assert f"| [{code}](diagnosis/{code}.md) | {title} |" in guide
+
+
+@pytest.mark.parametrize("code", CHECKS)
+def test_the_model_on_the_page_of_a_check_has_it(code: str):
+    assert f" {code}: " in run_examples(f"diagnosis/{code}.md")
+
+
 THEORY = (DOCS / "theory.md").read_text()
 
 
@@ -77,7 +100,7 @@ def test_each_link_leads_somewhere(guide: Path):
 
 
 def test_each_initialiser_that_a_case_names_is_in_the_catalogue():
-    remedies = [row.rpartition("|")[0].rpartition("|")[2] for row in CASES.splitlines()[6:]]
+    remedies = [row.split("|")[4] for row in CASES.splitlines()[6:] if row]
     named = {name for text in remedies for name in re.findall(r"`([a-z_]+)`", text)}
     named -= {"auto"}
     assert named

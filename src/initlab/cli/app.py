@@ -12,6 +12,8 @@ from initlab._base.errors import InitlabError, UnknownNameError
 from initlab._base.version import __version__
 from initlab.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from initlab.cli.compare import compare
+from initlab.cli.diagnose import EXAMPLES as DIAGNOSE_EXAMPLES
+from initlab.cli.diagnose import diagnose
 from initlab.cli.interrupts import came_of_interrupt
 from initlab.cli.listing import EXAMPLES as LIST_EXAMPLES
 from initlab.cli.listing import list_initializers
@@ -36,6 +38,7 @@ app = typer.Typer(
 # interrupt and a closed pipe into exits of its own.
 _COMMANDS: dict[str, tuple[Callable[..., Callable[[], int]], str]] = {
     "compare": (compare, COMPARE_EXAMPLES),
+    "diagnose": (diagnose, DIAGNOSE_EXAMPLES),
     "list": (list_initializers, LIST_EXAMPLES),
     "show": (show, SHOW_EXAMPLES),
 }

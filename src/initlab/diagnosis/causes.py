@@ -63,10 +63,34 @@ def _outweighs(alarm: Finding, note: Finding) -> bool:
     )
 
 
+# Of variance over the wanted one: beyond, a weight is a fault of its own. And of a bias.
+_OFF, _BIAS = 4.0, 1.0
+_TOO_LARGE = frozenset({"SIG02", "SIG04", "UNIT03", "OUT01", "OUT03"})
+_TOO_SMALL = frozenset({"SIG01", "SIG03"})
+
+
+def _is_own(evidence: Evidence, one: Finding, cause: Finding) -> bool:
+    """Tell whether a finding names weights that are off by themselves, and not of the cause.
+
+    A signal that explodes has its cause in front of it; a head that is drawn thirty times too wide
+    makes an overconfident model of any signal.
+    """
+    names = set(one.where) - set(cause.where)
+    ratios = [layer.ratio for layer in evidence.layers if layer.name in names]
+    if one.code in _TOO_LARGE and any(ratio > _OFF for ratio in ratios):
+        return True
+    if one.code in _TOO_SMALL and any(0 < ratio < 1 / _OFF for ratio in ratios):
+        return True
+    biases = [fact.name for fact in evidence.of_kind("bias", "norm_shift") if fact.name in names]
+    return one.code in {"UNIT02", "UNIT03"} and any(
+        float(evidence.values[name].double().square().mean()) > _BIAS**2 for name in biases
+    )
+
+
 def _explained(evidence: Evidence, one: Finding, cause: Finding) -> bool:
     if one.code not in cause.explains or cause.severity == "note":
         return False
-    if one.severity == "note":
+    if one.severity == "note" or _is_own(evidence, one, cause):
         return False
     ours, theirs = evidence.places(one.where), evidence.places(cause.where)
     if not ours or not theirs:

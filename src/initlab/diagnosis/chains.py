@@ -136,7 +136,7 @@ def _next(
     layer = evidence.layer_of.get(node.index)
     if layer is not None:
         return _behind_layer(evidence, node, before, layer)
-    if node.kind != "pointwise" or before.last is None:
+    if node.kind not in {"pointwise", "max"} or before.last is None:
         return before
     return _State(
         before.start,
@@ -148,19 +148,47 @@ def _next(
 
 
 def _behind_layer(evidence: Evidence, node: Node, before: _State, layer: Layer) -> _State:
-    if layer.fact.branch is not None:
+    if layer.fact.branch is not None or _is_way_back(evidence, node, before):
         return _State(node.index)
     ended = () if before.last is None else (_step(evidence, before),)
     return _State(before.start, node.index, steps=(*before.steps, *ended))
+
+
+def _is_way_back(evidence: Evidence, node: Node, before: _State) -> bool:
+    """Tell whether a layer on the chain is run the other way round: a derivative in the model."""
+    nodes = [step.node for step in before.steps]
+    if before.last is not None:
+        nodes.append(before.last)
+    uses = [evidence.node(index).weight for index in nodes]
+    own = node.weight
+    return own is not None and any(
+        use is not None and use.name == own.name and use.input_first != own.input_first
+        for use in uses
+    )
 
 
 def _step(evidence: Evidence, state: _State) -> Step:
     """Return the step of the layer that a signal stands behind."""
     index = state.last if state.last is not None else 0
     parent = evidence.node(index).parents[0]
-    gain = _ratio(evidence.second(index), evidence.second(parent)) * state.factor
-    told = _ratio(evidence.predicted(index), evidence.predicted(parent)) * state.predicted
-    return Step(index, gain, told)
+    after, before = evidence.second(index), evidence.second(parent)
+    expected, read = evidence.predicted(index), evidence.predicted(parent)
+    if _is_input(evidence, parent):  # whatever its size, the first layer may make up for it
+        before, read = _nearest(before, after), _nearest(read, expected)
+    gain = _ratio(after, before) * state.factor
+    return Step(index, gain, _ratio(expected, read) * state.predicted)
+
+
+def _is_input(evidence: Evidence, index: int) -> bool:
+    node = evidence.node(index)
+    while node.kind in {"shape", "pad"} and node.parents:
+        node = evidence.node(node.parents[0])
+    return node.kind == "input"
+
+
+def _nearest(before: float, after: float) -> float:
+    """Return the size of an input, or 1 if that lies between it and what the first layer gives."""
+    return min(max(before, min(after, 1.0)), max(after, 1.0))
 
 
 def _ratio(after: float, before: float) -> float:
@@ -195,7 +223,8 @@ def gradient_path(evidence: Evidence) -> tuple[Mark, ...]:
     marks = _marked(evidence)
     if not marks:
         return ()
-    path = max(marks.values(), key=len)
+    ends = [marks[index] for index in evidence.graph.outputs if marks[index]]
+    path = max(ends or marks.values(), key=len)
     found: list[Mark] = []
     for place, (node, _) in enumerate(path):
         ratio = 1.0
@@ -214,7 +243,7 @@ def _marked(evidence: Evidence) -> dict[int, tuple[tuple[int, bool], ...]]:
     for node in evidence.graph.nodes:
         index = node.index
         parents: Sequence[int] = (skips[index],) if index in skips else node.parents
-        parent = max(parents, key=lambda each: len(ways[each]), default=None)
+        parent = max(parents, key=lambda each: _pull(evidence, each, ways[each]), default=None)
         way = ways[parent] if parent is not None else ()
         mean = node.kind in {"mean", "sum", "attention", "recurrent", "concat", "matmul"}
         average = mean or (parent is not None and averaged[parent])
@@ -224,6 +253,15 @@ def _marked(evidence: Evidence) -> dict[int, tuple[tuple[int, bool], ...]]:
             way, average = (*way, (index, average)), False
         ways[index], averaged[index] = way, average
     return ways
+
+
+def _pull(evidence: Evidence, index: int, way: Sequence[object]) -> tuple[float, int]:
+    """Return how much of the gradient goes back through a node: gates and queries get little."""
+    node = evidence.node(index)
+    while index not in evidence.run.squares and node.kind in {"shape", "pad"} and node.parents:
+        index = node.parents[0]
+        node = evidence.node(index)
+    return evidence.run.squares.get(index, 0.0), len(way)
 
 
 def is_critical(layer: Layer) -> bool:
@@ -247,6 +285,16 @@ def is_critical(layer: Layer) -> bool:
     return odd and bounded and chi > 1 - max(_CRITICAL, 4 * layer.error)
 
 
+def has_norm_of_its_own(evidence: Evidence, layer: Layer) -> bool:
+    """Tell whether the weight is divided by its spectral norm: no draw changes its scale."""
+    if not layer.fact.sources:
+        return False
+    module = evidence.model.get_submodule(layer.fact.module)
+    # The older form keeps its vectors beside the weight.
+    older = any(name.endswith("_u") for name, _ in module.named_buffers(recurse=False))
+    return older or any("SpectralNorm" in type(part).__name__ for part in module.modules())
+
+
 # By how much less than 1 a layer may multiply the variance of a small signal.
 _CRITICAL = 0.1
 
@@ -259,7 +307,9 @@ def at_fault(
     for step in chain.steps:
         layer = evidence.layer_of[step.node]
         ratio = layer.ratio
-        if math.isnan(ratio) or ratio <= 0 or (not larger and is_critical(layer)):
+        if math.isnan(ratio) or ratio <= 0 or has_norm_of_its_own(evidence, layer):
+            continue
+        if not larger and is_critical(layer):
             continue
         limit = math.log(least) + 4 * layer.error
         off = math.log(ratio) if larger else -math.log(ratio)

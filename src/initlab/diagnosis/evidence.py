@@ -195,6 +195,23 @@ class Evidence:
         """Return the parameters of these kinds, in registration order."""
         return [fact for fact in self.facts.parameters.values() if fact.kind in kinds]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the model besides findings: weights that a checkpoint may have lacked."""
+        trained = self.pretrained
+        fresh = [
+            layer.name
+            for layer in self.layers
+            if layer.name not in trained and pretrained.tells(layer.value)
+        ]
+        if not trained or not fresh:
+            return self.facts.notes
+        note = (
+            f"most weights look trained, {named(fresh)} {'does' if len(fresh) == 1 else 'do'} not: "
+            "missing from the checkpoint, or new on purpose?"
+        )
+        return (*self.facts.notes, note)
+
 
 def gather(
     model: nn.Module,

@@ -56,7 +56,7 @@ def examine(
         layers=operations(evidence),
         not_applicable=tuple(absent),
         problem=run.problem,
-        notes=(*subject.notes, *run.notes, *evidence.facts.notes),
+        notes=(*subject.notes, *run.notes, *evidence.notes),
         seed=seed,
         loss=float(value.value.detach()) if value and value.kind != "projection" else None,
         loss_kind=value.kind if value is not None else "",

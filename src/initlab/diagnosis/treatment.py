@@ -22,22 +22,28 @@ def plan(model: nn.Module, report: Diagnosis, seed: int | None = None) -> Plan:
     """Plan the new weights that the findings ask for; everything else is kept."""
     inner = written(model)
     inputs: Inputs | None = report.context("inputs")
+    wanted = rules(report)
+    told = report.context("targets") if any(name.endswith("bias") for name, _ in wanted) else None
     batch: Any = None
     if inputs is not None:
         batch = dict(inputs.kwargs) if inputs.kwargs else inputs.args
     return make(
         inner,
-        rules=[*rules(report), ("*", "keep")],
+        rules=[*wanted, ("*", "keep")],
         seed=report.seed if seed is None else seed,
         batch=batch,
-        targets=_tensor(report.context("targets")),
+        targets=_tensor(told),
         overwrite_pretrained=True,
     )
 
 
 def rules(report: Diagnosis) -> tuple[Rule, ...]:
     """Return the rules of all errors and warnings, each once, in the order of the findings."""
-    return tuple(dict.fromkeys(rule for one in report.alarms for rule in one.fix.rules))
+    found: dict[str, str] = {}
+    for name, how in (rule for one in report.alarms for rule in one.fix.rules):
+        if name not in found or how == "auto":  # it takes the place into account
+            found[name] = how
+    return tuple(found.items())
 
 
 def apply(model: nn.Module, report: Diagnosis, seed: int | None = None) -> Report:

@@ -72,6 +72,11 @@ def _notes(told: Mapping[str, str]) -> list[str]:
     ]
 
 
+def tells(value: Tensor) -> bool:
+    """Tell whether a weight is large enough for :func:`sign` to see anything in it."""
+    return _matrix(value) is not None
+
+
 def sign(value: Tensor) -> str:
     """Return a sign that the weight was trained, with its number; empty if there is none.
 

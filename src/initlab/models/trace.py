@@ -50,9 +50,11 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
 
 
 def _trace_values(model: nn.Module, inputs: Inputs) -> Graph:
-    try:
+    with contextlib.suppress(Exception), silenced():
+        return _record(model, inputs, fake=False)[0]
+    try:  # a model that takes derivatives as it runs
         with silenced():
-            return _record(model, inputs, fake=False)[0]
+            return _record(model, inputs, fake=False, gradients=True)[0]
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise InvalidValueError(
@@ -68,11 +70,11 @@ _KEPT = (
 
 
 def _record(
-    model: nn.Module, inputs: Inputs, *, fake: bool
+    model: nn.Module, inputs: Inputs, *, fake: bool, gradients: bool = False
 ) -> tuple[Graph, list[weakref.ref[Tensor]]]:
     """Return the graph, and the tensors made on the way, which nothing should keep."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(as_found(model))
         stack.enter_context(without_fast_path())
         stack.enter_context(torch.random.fork_rng(devices=[]))
@@ -81,6 +83,8 @@ def _record(
         if fake:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             substitute = mode.from_tensor
+        elif gradients:
+            substitute = _trained
         names = {
             name: substitute(value.detach())
             for name, value in (*model.named_parameters(), *model.named_buffers())
@@ -127,6 +131,10 @@ def silenced() -> Generator[None]:
             yield
     finally:
         log.disabled = before
+
+
+def _trained(value: Tensor) -> Tensor:
+    return _copied(value).requires_grad_(value.is_floating_point())
 
 
 def _copied(value: Tensor) -> Tensor:

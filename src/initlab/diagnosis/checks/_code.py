@@ -12,13 +12,14 @@ from initlab.models.code import loop_over
 def redraw(layers: Sequence[Layer]) -> str:
     """Return code that draws weights anew with the std that their places ask for.
 
-    A packed weight, of which each part has its own, is left to ``initlab.initialize``.
+    A packed weight, of which each part has its own, and one that its module computes from others
+    are left to ``initlab.initialize``.
     """
     stds: dict[str, list[Layer]] = {}
     packed: list[str] = []
     for layer in layers:
         wanted = {f"{part.wanted:.4g}" for part in layer.parts if part.wanted > 0}
-        if len(wanted) != 1:
+        if len(wanted) != 1 or layer.fact.sources:
             packed.append(layer.name)
         else:
             stds.setdefault(wanted.pop(), []).append(layer)
@@ -64,3 +65,14 @@ def _rule(layers: Sequence[Layer]) -> str:
 def number(value: float) -> float | str:
     """Round a number for a record."""
     return float(f"{value:.4g}") if math.isfinite(value) else str(value)
+
+
+_LONG = 1e7  # from which on a number is not written with all its digits
+
+
+def times(factor: float) -> str:
+    """Return a factor, or its inverse below 1, for a sentence: ``"1,880"``."""
+    size = factor if factor >= 1 else 1 / max(factor, 1e-300)
+    if size >= _LONG:
+        return f"{size:.1e}"
+    return f"{float(f'{size:.3g}'):,.{1 if size < 100 else 0}f}"

@@ -12,6 +12,7 @@ from torch.nn import functional
 from initlab.diagnosis.evidence import Evidence
 from initlab.diagnosis.losses import Loss
 from initlab.models.facts import ParameterFact
+from initlab.models.graph import Node
 
 # Scores that are looked at: rows, evenly spaced, are left out beyond.
 _MOST_SCORES = 2**22
@@ -63,8 +64,35 @@ def heads(evidence: Evidence) -> tuple[Head, ...]:
                     found[index] = head
             elif node.kind in _PASSES:
                 mean = node.kind == "mean" and not node.over_features
-                todo += [(one, direct and (node.kind in _MOVES or mean)) for one in node.parents]
+                passed = direct and (node.kind in _MOVES or mean)
+                todo += [(one, passed) for one in _largest(evidence, node)]
     return tuple(found[index] for index in sorted(found))
+
+
+def _largest(evidence: Evidence, node: Node) -> list[int]:
+    """Return what a node reads; of a sum, the terms that make most of it."""
+    if node.op != "add" or len(node.parents) < 2:
+        return list(node.parents)
+    sizes = [evidence.second(one) for one in node.parents]
+    most = max(sizes)
+    return [one for one, size in zip(node.parents, sizes, strict=True) if not size < most / 4]
+
+
+def sources(evidence: Evidence) -> tuple[str, ...]:
+    """Return the parameters that the output is last computed with, where no layer makes it."""
+    found: dict[str, None] = {}
+    todo, seen = _ends(evidence), set[int]()
+    while todo:
+        node = evidence.node(todo.pop())
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        uses = (node.factor, node.weight)
+        names = [evidence.canonical.get(use.name, "") for use in uses if use is not None]
+        found |= dict.fromkeys(name for name in names if name)
+        if not any(names):
+            todo += _largest(evidence, node)
+    return tuple(found)
 
 
 def _ends(evidence: Evidence) -> list[int]:

@@ -11,9 +11,10 @@ from initlab.diagnosis.chains import (
     at_fault,
     chains,
     gradient_path,
+    has_norm_of_its_own,
     is_critical,
 )
-from initlab.diagnosis.checks._code import number, redraw
+from initlab.diagnosis.checks._code import number, redraw, times
 from initlab.diagnosis.evidence import Evidence, named
 from initlab.diagnosis.finding import Finding, Fix, Severity
 from initlab.diagnosis.layers import Layer
@@ -63,7 +64,8 @@ def _by_chance(evidence: Evidence, chain: Chain) -> bool:
     spread = math.sqrt(sum(5 / max(layer.parts[0].fan_out, 1.0) for layer in layers))
     strays = abs(math.log(max(chain.gain, 1e-300))) < math.log(WARNING) + 3 * spread
     alike = abs(math.log(max(chain.predicted, 1e-300))) < math.log(WARNING) / 2
-    return (strays and alike) or all(is_critical(layer) for layer in layers)
+    own = all(is_critical(layer) or has_norm_of_its_own(evidence, layer) for layer in layers)
+    return (strays and alike) or own
 
 
 def layers_at_fault(evidence: Evidence, *, larger: bool) -> list[Layer]:
@@ -118,7 +120,7 @@ def forward(evidence: Evidence, code: str, *, larger: bool) -> Iterator[Finding]
         )
     yield Finding(
         code=code,
-        title=f"the signal {verb} {_times(chain.gain)} over {len(steps)} layers",
+        title=f"the signal {verb} {times(chain.gain)} times over {len(steps)} layers",
         severity=severity_of(chain.gain, WARNING, ERROR),
         where=names or tuple(steps),
         evidence={
@@ -143,13 +145,16 @@ def backward(evidence: Evidence, code: str, *, larger: bool) -> Iterator[Finding
     far = total >= GRADIENT_WARNING if larger else total <= 1 / GRADIENT_WARNING
     if len(path) <= FEWEST or not far or _strays(evidence, path, total):
         return
+    ends = [evidence.run.squares[mark.node] for mark in (path[0], path[-1])]
+    if larger and ends[0] <= ends[1]:  # averages on the way took more than that
+        return
     layers = [one for one in off(evidence, path) if one.name not in evidence.pretrained]
     per_layer = total ** (1 / (len(path) - 1))
     verb = "grows" if larger else "shrinks"
     names = tuple(layer.name for layer in layers) or _places(evidence, path)
     yield Finding(
         code=code,
-        title=f"the gradient {verb} {_times(total**0.5)} on its way back through "
+        title=f"the gradient {verb} {times(total**0.5)} times on its way back through "
         f"{len(path)} layers",
         severity=severity_of(total, GRADIENT_WARNING, GRADIENT_ERROR),
         where=names,
@@ -307,15 +312,3 @@ def _sigmoids(evidence: Evidence, path: Sequence[Mark]) -> Fix | None:
 def _module(layer: Layer) -> str:
     """Return the module of a layer, whose bias is drawn with it; the weight if it has none."""
     return layer.fact.module or layer.name
-
-
-def _times(factor: float) -> str:
-    """Return a factor or its inverse, to three digits: ``1,880 times``."""
-    size = factor if factor >= 1 else 1 / max(factor, 1e-300)
-    if size >= _LONG:
-        return f"{size:.1e} times"
-    rounded = float(f"{size:.3g}")
-    return f"{rounded:,.{1 if size < 100 else 0}f} times"
-
-
-_LONG = 1e7  # as a number with all its digits

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from initlab.diagnosis.checks._check import Check
-from initlab.diagnosis.checks._code import redraw, with_rules
+from initlab.diagnosis.checks._code import each
 from initlab.diagnosis.checks._paths import trains
 from initlab.diagnosis.evidence import Evidence, named
-from initlab.diagnosis.finding import Finding, Fix
+from initlab.diagnosis.finding import Finding, Fix, Rule
 from initlab.models.facts import WEIGHT_KINDS, ParameterFact
 
 # Entries that are compared before the whole is, and looked at to tell numbers that were drawn.
@@ -51,7 +51,6 @@ def _find(evidence: Evidence) -> Iterator[Finding]:
     copies = [name for group in groups for name in group[1:]]
     trained = all(name in evidence.pretrained for name in copies)
     first = groups[0]
-    layers = [layer for layer in evidence.layers if layer.name in copies]
     yield Finding(
         code="LAYER01",
         title=f"{len(modules)} layers start with the very same numbers: {named(modules)}",
@@ -69,12 +68,29 @@ def _find(evidence: Evidence) -> Iterator[Finding]:
             "What such layers learn first is the same."
         ),
         fix=Fix(
-            "Draw all but the first anew, each from its own random numbers.",
-            redraw(layers) if layers else with_rules(copies),
-            rules=tuple((name, "auto") for name in copies),
+            "Draw all but the first anew, of the same size, each from its own random numbers.",
+            _code(evidence, copies),
+            rules=tuple(_own(evidence, name) for name in copies),
         ),
         explains=frozenset({"SIG05"}),
     )
+
+
+def _code(evidence: Evidence, names: Sequence[str]) -> str:
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(f"{_std(evidence, name):.4g}", []).append(name)
+    lines = (each(group, f"nn.init.normal_({{}}, std={std})") for std, group in alike.items())
+    return "\n".join(line for group in lines for line in group)
+
+
+def _std(evidence: Evidence, name: str) -> float:
+    return float(evidence.values[name].double().square().mean().sqrt())
+
+
+def _own(evidence: Evidence, name: str) -> Rule:
+    """Return the rule that gives a weight numbers of its own, of the size that it has."""
+    return name, f"normal(std={_std(evidence, name):.4g})"
 
 
 def _same(evidence: Evidence) -> Iterator[tuple[str, ...]]:

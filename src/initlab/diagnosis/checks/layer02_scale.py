@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from initlab.diagnosis.chains import Chain, at_fault, chains, gradient_path
 from initlab.diagnosis.checks._check import Check
-from initlab.diagnosis.checks._code import number, redraw
+from initlab.diagnosis.checks._code import number, redraw, times
 from initlab.diagnosis.checks._recipes import recipe_of
 from initlab.diagnosis.checks._signals import GRADIENT_WARNING, product, severity_of
 from initlab.diagnosis.evidence import Evidence, named
@@ -122,7 +122,7 @@ def _finding(group: _Group, *, larger: bool) -> Finding:
     follows = _follows(group.layers)
     what = f"{ratio:.3g} times" if larger else f"1/{1 / ratio:.3g} of"
     harm = (
-        f"over the model the signal or its gradient changes {group.effect:.3g}-fold"
+        f"over the model the signal or its gradient changes by a factor of {times(group.effect)}"
         if group.severity != "note"
         else "over so few layers it does little harm"
     )

@@ -21,7 +21,8 @@ from initlab.diagnosis.layers import Layer
 _FANS = 2.0
 # What comes out has a variance off by this at least. What PyTorch draws by itself is off by 6
 # behind a rectifier anyway.
-_OFF, _OFF_BY_DEFAULT = 1.9, 4.0
+_OFF, _OFF_BY_DEFAULT = 2.5, 4.0
+_FANS_BY_DEFAULT = 4.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def _swapped(evidence: Evidence) -> Iterator[_Swapped]:
         recipe = over_fan(layer.sample, counted)
         if recipe is None or (recipe.is_default and layer.normalised):
             continue
+        if recipe.is_default and max(counted / true, true / counted) < _FANS_BY_DEFAULT:
+            continue  # the default itself makes more of it than the swap
         # More outputs than inputs are summed make it too small, and the other way round.
         off = 1 / layer.ratio if counted > true else layer.ratio
         if off >= (_OFF_BY_DEFAULT if recipe.is_default else _OFF):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from initlab.diagnosis.checks._check import Check
-from initlab.diagnosis.checks._code import each, number, redraw
+from initlab.diagnosis.checks._code import each, number, redraw, times
 from initlab.diagnosis.checks._signals import severity_of
 from initlab.diagnosis.evidence import Evidence, named
 from initlab.diagnosis.finding import Finding, Fix
@@ -31,10 +33,14 @@ def _find(evidence: Evidence) -> Iterator[Finding]:
         for finding in _growth(evidence, members):
             grown.add(stream)
             yield finding
+    yield from _outliers(evidence)
+    told: set[str] = set()
+    for finding in _lost(evidence):  # what was drawn twice is told as that
+        told.update(finding.where)
+        yield finding
     for stream, members in _streams(evidence).items():
         if stream not in grown and len(members) >= _FEWEST:
-            yield from _meant(evidence, members)
-    yield from _lost(evidence)
+            yield from (one for one in _meant(evidence, members) if not told.issuperset(one.where))
 
 
 def _streams(evidence: Evidence) -> Mapping[int, list[Addition]]:
@@ -62,7 +68,7 @@ def _growth(evidence: Evidence, members: Sequence[Addition]) -> Iterator[Finding
     count = len(members)
     yield Finding(
         code="LAYER06",
-        title=f"the residual stream grows {growth:.3g} times over {count} branches",
+        title=f"the residual stream grows {times(growth)} times over {count} branches",
         severity=severity_of(growth, _WARNING, _ERROR),
         where=names,
         evidence={
@@ -125,6 +131,56 @@ class _Base:
 
 def _same(layer: Layer, std: float) -> bool:
     return abs(layer.std / std - 1) < _SAME / 2 + 2 * layer.error
+
+
+# A weight is out of line if its std is so many times that of its siblings, and matters if its
+# branch is so many times as large in E[x²] as theirs.
+_LINE, _MATTERS = 5.0, 10.0
+
+
+def _outliers(evidence: Evidence) -> Iterator[Finding]:
+    """Yield the finding that a weight is far larger than its siblings in other branches."""
+    roles: dict[str, list[Layer]] = {}
+    for layer in evidence.layers:
+        if layer.fact.branch is not None and layer.name not in evidence.pretrained:
+            roles.setdefault(re.sub(r"\d+", "*", layer.name), []).append(layer)
+    found: dict[str, tuple[Layer, float]] = {}
+    for layers in roles.values():
+        usual = statistics.median(layer.std for layer in layers)
+        for layer in layers if len(layers) > 2 and usual > 0 else ():
+            if layer.std > _LINE * usual and _stands_out(evidence, layer, layers):
+                found[layer.name] = layer, usual
+    if not found:
+        return
+    names = tuple(found)
+    rules = tuple((name, f"normal(std={usual:.3g})") for name, (_, usual) in found.items())
+    code = [
+        line
+        for name, (_, usual) in found.items()
+        for line in each([name], f"nn.init.normal_({{}}, std={usual:.3g})")
+    ]
+    most = max(layer.std / usual for layer, usual in found.values())
+    yield Finding(
+        code="LAYER06",
+        title=f"{named(names)}: {times(most)} times the std of its siblings in other branches",
+        severity="error" if most > _LINE**2 else "warning",
+        where=names,
+        evidence={
+            "std": {name: number(layer.std) for name, (layer, _) in found.items()},
+            "std_of_siblings": {name: number(usual) for name, (_, usual) in found.items()},
+        },
+        cause=(
+            f"What the branch of {named(names)} adds outweighs the rest of the stream: the "
+            "other branches, and the gradient before it, hardly count."
+        ),
+        fix=Fix("Draw it with the std of its siblings.", "\n".join(code), rules),
+        explains=frozenset({"SIG02", "SIG03", "SIG04", "SIG05", "OUT01", "STEP01", "UNIT03"}),
+    )
+
+
+def _stands_out(evidence: Evidence, layer: Layer, siblings: Sequence[Layer]) -> bool:
+    sizes = {one.name: max(map(evidence.second, one.nodes), default=0.0) for one in siblings}
+    return sizes[layer.name] > _MATTERS * statistics.median(sizes.values())
 
 
 def _meant(evidence: Evidence, members: Sequence[Addition]) -> Iterator[Finding]:

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from initlab.diagnosis.checks._check import Check
 from initlab.diagnosis.checks._code import each, number
-from initlab.diagnosis.checks._heads import Head, Scores, heads, scores, spread_over_classes
+from initlab.diagnosis.checks._heads import (
+    Head,
+    Scores,
+    heads,
+    scores,
+    sources,
+    spread_over_classes,
+)
 from initlab.diagnosis.evidence import Evidence, named
 from initlab.diagnosis.finding import Finding, Fix, Rule, Severity
 from initlab.models.facts import WEIGHT_KINDS
@@ -21,7 +28,7 @@ _NEAR = 3.0
 
 
 def _applies(evidence: Evidence) -> bool:
-    return scores(evidence.run.loss) is not None and bool(heads(evidence))
+    return scores(evidence.run.loss) is not None and bool(heads(evidence) or sources(evidence))
 
 
 def _find(evidence: Evidence) -> Iterator[Finding]:
@@ -31,6 +38,9 @@ def _find(evidence: Evidence) -> Iterator[Finding]:
     if found.excess - 2 * found.error <= _EXCESS:
         return
     layers = heads(evidence)
+    if not layers:
+        yield _of_factors(evidence, found)
+        return
     biases = _biases(evidence, layers, found)
     yield _of_bias(evidence, found, biases) if biases else _of_weight(evidence, found, layers)
 
@@ -115,6 +125,23 @@ def _of_weight(evidence: Evidence, found: Scores, layers: Sequence[Head]) -> Fin
             ),
             rules=tuple(_rule(evidence, found, head) for head in layers),
         ),
+        explains=frozenset({"STEP01"}),
+    )
+
+
+def _of_factors(evidence: Evidence, found: Scores) -> Finding:
+    names = sources(evidence)
+    return Finding(
+        code="OUT01",
+        title=_title(found),
+        severity=_severity(evidence, found, names),
+        where=names,
+        evidence=_numbers(found),
+        cause=(
+            f"The logits have a std of {found.std:.3g}, {found.std:.3g} times what keeps the first "
+            f"guess open; they are last computed with {named(names)}."
+        ),
+        fix=Fix(f"Divide the logits by {found.std:.3g}: start {named(names)} smaller."),
         explains=frozenset({"STEP01"}),
     )
 

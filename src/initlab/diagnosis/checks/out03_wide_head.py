@@ -85,6 +85,7 @@ def _finding(evidence: Evidence, head: Head, std: float, own: float) -> Finding:
         numbers |= {"loss": number(told.loss), "uniform_guess": number(told.uniform)}
         costs = f"; the loss starts at {told.loss:.3g} where ln {tokens} = {told.uniform:.3g}"
     rules = _rules(evidence, head, tied=tied)
+    wanted = _tied_std(tokens, width) if tied else width**-0.5
     return Finding(
         code="OUT03",
         title=(
@@ -99,10 +100,10 @@ def _finding(evidence: Evidence, head: Head, std: float, own: float) -> Finding:
             f"{width} times that gives logits of std {std:.3g}{costs}."
         ),
         fix=Fix(
-            f"Draw it with std 1 / sqrt(width) = {width**-0.5:.3g}, which gives logits of std 1.",
+            f"Draw it with std {wanted:.3g}, which gives logits of std 1 at most.",
             "\n".join(
                 [
-                    *each([fact.name], f"nn.init.normal_({{}}, std={width**-0.5:.4g})"),
+                    *each([fact.name], f"nn.init.normal_({{}}, std={wanted:.3g})"),
                     *(with_rules([name], how) for name, how in rules[1:]),
                 ]
             ),
@@ -132,7 +133,16 @@ def _rules(evidence: Evidence, head: Head, *, tied: bool) -> tuple[Rule, ...]:
             for child in evidence.children[node]
         )
     ]
-    return ((name, "tied_embedding"), *((one, "auto") for one in beside))
+    std = _tied_std(*head.weight.shape)
+    return ((name, f"normal(std={std:.3g})"), *((one, "auto") for one in beside))
+
+
+def _tied_std(tokens: int, width: int) -> float:
+    """Return 1 / √width, or less where each token would then be sure to come next itself.
+
+    Behind a final normalisation, a token's own row gives it the logit width · std.
+    """
+    return min(width**-0.5, 0.75 * math.log(tokens) / width)
 
 
 def _std_of(evidence: Evidence, name: str) -> float:

@@ -55,6 +55,10 @@ def _applies(evidence: Evidence) -> bool:
     return inputs is not None and inputs.given and bool(arguments(evidence.model, inputs))
 
 
+def _told(name: str) -> str:
+    return name if name.startswith("input") else f"input {name}"
+
+
 def _find(evidence: Evidence) -> Iterator[Finding]:
     inputs = evidence.inputs
     if inputs is None or not evidence.graph.nodes:
@@ -183,7 +187,7 @@ def _finding(
     mean, std = float(value.double().mean()), float(value.double().std(correction=0))
     return Finding(
         code="SIG06",
-        title=f"input {name} {fault.what}",
+        title=f"{_told(name)} {fault.what}",
         severity="error" if worst else "warning",
         where=(name,),
         evidence=_numbers(value, mean, std)

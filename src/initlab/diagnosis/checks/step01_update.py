@@ -14,7 +14,7 @@ from initlab.diagnosis.layers import Layer
 from initlab.diagnosis.optimizers import Rate, Step
 
 # Norm of the first update over that of the weight.
-_RIGHT, _LEAST, _MOST = 1e-3, 3e-5, 3e-2
+_RIGHT, _LEAST, _MOST = 1e-3, 1e-5, 0.1
 # Of a step that has one size in every entry: 0.02 to 0.08 is what GPT-2 and residual networks are
 # trained with, whose weights have a std of 0.02 or less.
 _MOST_SIGNED = 0.1

@@ -19,6 +19,8 @@ from initlab.models.graph import Node
 
 # Standard deviations of a pre-activation that a batch stays within, and inputs to come as well.
 _REACH = 4.0
+# E[φ(z)²] over E[z²] of a unit that is all but off.
+_SILENT = 1e-4
 # With fewer samples, that a unit is off on all of them says little.
 _FEWEST = 8
 _EXCESS, _ERRORS = 0.2, 3.0
@@ -75,7 +77,8 @@ def _judge(evidence: Evidence, node: Node) -> _Dead | None:
     if not math.isfinite(before.second):
         return None
     deviation = before.unit_variance.sqrt()
-    off = (before.unit_mean + _REACH * deviation < 0) & (after.unit_second == 0)
+    silent = after.unit_second <= _SILENT * before.unit_second
+    off = (before.unit_mean + _REACH * deviation < 0) & silent
     on = before.unit_mean - _REACH * deviation > 0
     units, dead, open_ = off.numel(), int(off.sum()), int(on.sum())
     expected = min(open_ / units, _expected(before))
