@@ -9,11 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from initlab.diagnosis.layers import Layer, layers_of
 from initlab.diagnosis.making import Making
 from initlab.diagnosis.reductions import Numbers
 from initlab.diagnosis.run import Run
+from initlab.diagnosis.subject import arguments
 from initlab.diagnosis.widths import Coordinates
 from initlab.models import computed, pretrained
 from initlab.models.facts import ModelFacts, ParameterFact
@@ -176,12 +178,28 @@ class Evidence:
             if any(self.ancestors[node.index] >> each & 1 for each in own)
         }
 
+    @cached_property
+    def input_nodes(self) -> dict[str, int]:
+        """The nodes of the floating-point inputs, by the names of their arguments."""
+        if self.inputs is None:
+            return {}
+        nodes = [
+            node.index for node in self.graph.nodes if node.kind == "input" and node.weight is None
+        ]
+        leaves = tree_leaves((self.inputs.args, dict(self.inputs.kwargs)))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        at = {id(leaf): node for leaf, node in zip(tensors, nodes, strict=False)}
+        named_ = arguments(self.model, self.inputs)
+        return {name: at[id(leaf)] for name, leaf in named_.items() if id(leaf) in at}
+
     def places(self, names: Iterable[str]) -> set[int]:
         """Return the nodes of parameters or modules, by name."""
         found: set[int] = set()
         for name in names:
             canonical = self.canonical.get(name)
-            if canonical is not None:
+            if name in self.input_nodes:
+                found.add(self.input_nodes[name])
+            elif canonical is not None:
                 found.update(self.uses.get(canonical, ()))
             else:
                 found.update(

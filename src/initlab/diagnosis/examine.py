@@ -48,7 +48,7 @@ def examine(
     if sweep is not None:
         coordinates = coordinate_check(sweep, inputs, targets, loss, seed)
         evidence = replace(evidence, coordinates=coordinates)
-    found, absent = _checked(evidence)
+    found, absent, unjudged = _checked(evidence)
     value = run.loss
     logits = value.logits if value is not None else None
     return Diagnosis(
@@ -56,7 +56,7 @@ def examine(
         layers=operations(evidence),
         not_applicable=tuple(absent),
         problem=run.problem,
-        notes=(*subject.notes, *run.notes, *evidence.notes),
+        notes=tuple(dict.fromkeys((*subject.notes, *run.notes, *evidence.notes, *unjudged))),
         seed=seed,
         loss=float(value.value.detach()) if value and value.kind != "projection" else None,
         loss_kind=value.kind if value is not None else "",
@@ -72,12 +72,17 @@ def examine(
     )
 
 
-def _checked(evidence: Evidence) -> tuple[list[Finding], list[str]]:
+def _checked(evidence: Evidence) -> tuple[list[Finding], list[str], list[str]]:
+    """Return the findings, the codes that do not apply, and notes on checks that failed."""
     found: list[Finding] = []
     absent: list[str] = []
+    unjudged: list[str] = []
     for code, check in catalogue().items():
-        if check.applies(evidence):
-            found += check.find(evidence)
-        else:
-            absent.append(code)
-    return found, sorted(absent)
+        try:
+            if check.applies(evidence):
+                found += check.find(evidence)
+            else:
+                absent.append(code)
+        except Exception as error:  # noqa: BLE001 - of one check, on numbers that nobody thought of
+            unjudged.append(f"{code} could not be judged: {type(error).__name__}: {error}")
+    return found, sorted(absent), unjudged

@@ -77,7 +77,7 @@ class Loss:
         if self.kind != "cross_entropy" or not isinstance(targets, Tensor):
             return None
         if targets.is_floating_point():
-            return targets.argmax(-1).flatten() if targets.dim() > 1 else None
+            return targets.argmax(1).flatten() if targets.dim() > 1 else None
         return targets[targets >= 0].flatten()
 
 

@@ -126,6 +126,8 @@ class Observer(Recorder):
     def _receiver(self, node: int) -> Callable[[Tensor], None]:
         def receive(gradient: Tensor) -> None:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
+            if dense.is_complex():
+                dense = torch.view_as_real(dense.resolve_conj())
             norm = float(torch.linalg.vector_norm(dense.detach(), dtype=_wide(dense)))
             if not math.isfinite(norm):  # squares may not fit where the values do
                 norm = float(torch.linalg.vector_norm(dense.detach(), dtype=torch.float64))

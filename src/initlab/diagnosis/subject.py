@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from initlab._base.errors import InvalidValueError
 from initlab.diagnosis.measure import require_samples
+from initlab.diagnosis.untouched import random_states
 from initlab.models import inputs as examples
 from initlab.models.inputs import Inputs
 from initlab.models.selection import refuse
@@ -88,7 +89,8 @@ def choose(model: object, inputs: Any, seed: int) -> Subject:
         given = _bound(inner, _placed(inner, examples.given(batch)))
         require_samples(given)
         return Subject(inner, replace(given, description=_GIVEN))
-    found = walk(inner)
+    with random_states(seed):
+        found = walk(inner)
     if found.inputs is None:
         return Subject(inner, None, found.facts.notes)
     made = _random(inner, found.inputs, seed)
@@ -159,13 +161,13 @@ def _random(model: nn.Module, example: Inputs, seed: int) -> Inputs:
 
 
 def _tokens(model: nn.Module) -> int:
-    """Return how many tokens every table of the model has."""
+    """Return how many tokens the smallest table of the model has, if no configuration tells."""
     config: Any = getattr(model, "config", None)
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and size > 0:
         return size
     tables = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)]
-    return min(tables[:1], default=2)
+    return min(tables, default=2)
 
 
 def described(inputs: Inputs) -> str:

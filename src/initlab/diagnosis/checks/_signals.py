@@ -122,7 +122,7 @@ def forward(evidence: Evidence, code: str, *, larger: bool) -> Iterator[Finding]
         code=code,
         title=f"the signal {verb} {times(chain.gain)} times over {len(steps)} layers",
         severity=severity_of(chain.gain, WARNING, ERROR),
-        where=names or tuple(steps),
+        where=tuple(dict.fromkeys(names or steps)),
         evidence={
             "layers": len(steps),
             "second_moment_ratio": number(chain.gain),

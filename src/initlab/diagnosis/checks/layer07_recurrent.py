@@ -64,7 +64,7 @@ def _forgetting(evidence: Evidence) -> Iterator[Finding]:
         return
     names = tuple(name for pair in found for name in pair)
     mean = min(found.values(), key=abs)
-    gate = 1 / (1 + math.exp(-mean))
+    gate = 1 / (1 + math.exp(min(-mean, 700.0)))
     yield Finding(
         code="LAYER07",
         title=f"forget gates start with bias {mean:.2g}: a cell keeps {gate:.2g} of itself a step",
@@ -240,12 +240,12 @@ def _radius_finding(found: Sequence[_Radius], *, larger: bool) -> Finding:
             "spectral_radius": {one.layer.name: number(one.radius) for one in found},
             "expected_spectral_radius": 1.0,
             "std": {one.layer.name: number(one.layer.std) for one in found},
-            "over_10_steps": number(worst.radius**10),
+            "over_10_steps": number(min(worst.radius, 1e30) ** 10),
         },
         cause=(
             f"Each step multiplies the state by {named(names)}: what it remembers, and the "
             f"gradient, {what} by about {worst.radius:.3g} a step, and by "
-            f"{worst.radius**10:.2g} over 10 steps."
+            f"{min(worst.radius, 1e30) ** 10:.2g} over 10 steps."
         ),
         fix=Fix(
             "Draw the hidden-to-hidden weight orthogonal, gate by gate.",

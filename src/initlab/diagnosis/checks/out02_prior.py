@@ -100,6 +100,8 @@ def _of_columns(loss: Loss, bias: Tensor) -> _Prior | None:
     )
     samples, width = columns.shape
     shares = columns.mean(0)
+    if not bool(((shares >= 0) & (shares <= 1)).all()):  # nan, or targets that are no classes
+        return None
     told = bias.reshape(-1, width)
     entropy = functional.binary_cross_entropy(shares, shares)
     crossed = functional.binary_cross_entropy_with_logits(told, shares.expand_as(told))

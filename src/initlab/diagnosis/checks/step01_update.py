@@ -15,9 +15,6 @@ from initlab.diagnosis.optimizers import Rate, Step
 
 # Norm of the first update over that of the weight.
 _RIGHT, _LEAST, _MOST = 1e-3, 1e-5, 0.1
-# Of a step that has one size in every entry: 0.02 to 0.08 is what GPT-2 and residual networks are
-# trained with, whose weights have a std of 0.02 or less.
-_MOST_SIGNED = 0.1
 # A step of this share of the weight leaves little of the start.
 _ERROR = 0.3
 # Losses whose size says nothing about the one that will be trained on.
@@ -42,11 +39,6 @@ class _Update:
     layer: Layer
     ratio: float
     rate: Rate
-
-    @property
-    def most(self) -> float:
-        """Largest ratio that is no fault."""
-        return _MOST if self.rate.eps is None else _MOST_SIGNED
 
 
 def _applies(evidence: Evidence) -> bool:
@@ -89,7 +81,7 @@ def _find(evidence: Evidence) -> Iterator[Finding]:
         return
     updates = _updates(evidence, step)
     for fast in (True, False):
-        off = [one for one in updates if (one.ratio > one.most if fast else one.ratio < _LEAST)]
+        off = [one for one in updates if (one.ratio > _MOST if fast else one.ratio < _LEAST)]
         if len(off) > len(updates) / 2:
             yield _of_all(step, updates, off)
             continue
